@@ -1,1 +1,59 @@
-//! To be written.
+//! Cluster membership as one deterministic state machine: SWIM with Lifeguard, and Serf's layer above it.
+//!
+//! A [`Node`] owns no socket, thread, clock, file or global randomness. Given the same configuration, [`Seed`] and
+//! inputs it gives the same outputs, bit for bit: the driver in the crate `thane` and the simulator run the very same code.
+//!
+//! # The contract
+//!
+//! There are four kinds of methods:
+//!
+//! * **`handle_…`**: what the world did. A packet arrived, a stream connected, time passed.
+//! * **commands** ([`Node::join`], [`Node::leave`], [`Node::user_event`], ...): what the application wants.
+//! * **`poll_…`**: what the driver must do now ([`Node::poll_output`]) and when it must come back at the latest
+//!   ([`Node::poll_timeout`]).
+//! * **getters**, which change nothing.
+//!
+//! The rule: **after every `handle_…` and every command, take outputs until there are none**, then wait for input or for
+//! [`Node::poll_timeout`], whichever comes first. Outputs of one stream are in order; everything is in the order in which
+//! it was decided. Time never goes back: a moment earlier than the last one is taken as the last one.
+//!
+//! ```
+//! use thane_core::{Config, Node, Output, Seed, Time};
+//!
+//! let config = Config::lan("a", "127.0.0.1:7946".parse().unwrap());
+//! let mut now = Time::ZERO;
+//! let mut node = Node::new(config, Seed::from(7), now).unwrap();
+//! // Our own join is the first thing we hear of.
+//! assert!(matches!(node.poll_output(), Some(Output::Event(_))));
+//! while let Some(output) = node.poll_output() {
+//!     println!("the driver does {output:?}");
+//! }
+//! // One deadline, not many timers.
+//! now = node.poll_timeout();
+//! node.handle_timeout(now);
+//! assert_eq!(node.members().count(), 1);
+//! ```
+
+mod config;
+mod event;
+mod member;
+mod node;
+mod notice;
+mod output;
+mod rng;
+mod stats;
+mod time;
+
+pub use config::{Config, ConfigError, NAME_BYTES_MAX, USER_EVENT_BYTES_MAX};
+pub use event::{Cause, Change, Event, Path, ProbeFailure, TcpProbe, UserEvent};
+pub use member::{Member, State, Status, Versions};
+pub use node::{Evidence, LifeState, Node, Prune, Replay, StreamFailure};
+pub use notice::{Layer, Level, Notice};
+pub use output::{
+    BroadcastTimeout, CommandError, ExchangeError, JoinFailure, OpId, Outcome, Output, StopReason, StreamId,
+};
+pub use rng::Seed;
+pub use stats::{Counters, Stats};
+pub use thane_wire::tags::Tags;
+pub use thane_wire::{Key, KeyError, Keyring};
+pub use time::Time;

@@ -1,0 +1,161 @@
+//! What the application is told, and why it came to that.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::member::Member;
+use crate::time::Time;
+
+/// Something that happened in the cluster, in the order in which this node saw it.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A member joined, or came back. The first event of all is our own.
+    Joined(Change),
+    /// A member left of its own accord, or was told to (force-leave).
+    Left(Change),
+    /// A member failed.
+    Failed(Change),
+    /// A member's tags, address or versions changed.
+    Updated(Change),
+    /// A member was forgotten.
+    Reaped(Change),
+    /// A member is suspected to have failed. Serf tells no such event.
+    Suspected(Change),
+    /// A suspected member answered. Serf tells no such event.
+    Refuted(Change),
+    /// A user event.
+    User(UserEvent),
+}
+
+/// A member and why it changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The member after the change.
+    pub member: Member,
+    /// The evidence.
+    pub cause: Cause,
+}
+
+/// A user event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserEvent {
+    /// Lamport time on the event clock.
+    pub ltime: u64,
+    /// Name.
+    pub name: Arc<str>,
+    /// Payload, possibly empty.
+    pub payload: Bytes,
+    /// Whether receivers may merge it with others of its name.
+    pub coalesce: bool,
+}
+
+/// How a piece of news reached us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// In a packet from this address (which need not be the author's).
+    Packet(SocketAddr),
+    /// In a full state exchange with this address.
+    PushPull(SocketAddr),
+    /// From ourselves.
+    Local,
+}
+
+/// Why a member is in the state it is in: the evidence that design rule 4 asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// It is ourselves, starting.
+    Started,
+    /// An alive message.
+    Announced {
+        /// Incarnation announced.
+        incarnation: u32,
+        /// How it came.
+        via: Path,
+    },
+    /// Our own probe got no answer.
+    ProbeFailed(ProbeFailure),
+    /// Another member accuses it.
+    Accused {
+        /// The accuser.
+        by: Arc<str>,
+        /// Incarnation accused.
+        incarnation: u32,
+        /// How it came.
+        via: Path,
+    },
+    /// It did not refute its suspicion in time.
+    SuspicionExpired {
+        /// All who accused it, the first one first.
+        accusers: Vec<Arc<str>>,
+        /// When it became suspect.
+        since: Time,
+        /// How long it was given in the end.
+        timeout: Duration,
+    },
+    /// Another member declared it dead.
+    DeclaredDead {
+        /// Who.
+        by: Arc<str>,
+        /// Incarnation declared dead.
+        incarnation: u32,
+        /// How it came.
+        via: Path,
+    },
+    /// It said itself that it leaves.
+    SaidGoodbye {
+        /// How it came.
+        via: Path,
+    },
+    /// A leave intent: its own, or a force-leave by somebody.
+    LeaveIntent {
+        /// Lamport time of the intent.
+        ltime: u64,
+        /// How it came.
+        via: Path,
+    },
+    /// A join intent: it is back, or refutes a leave intent.
+    JoinIntent {
+        /// Lamport time of the intent.
+        ltime: u64,
+        /// How it came.
+        via: Path,
+    },
+    /// Force-leave with prune.
+    Pruned,
+    /// It was failed or left for longer than the time it is remembered.
+    TimedOut {
+        /// How long.
+        after: Duration,
+    },
+}
+
+/// What our own probe tried before it gave up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbeFailure {
+    /// When the ping left.
+    pub sent: Time,
+    /// How many members were asked to probe for us.
+    pub relays: u32,
+    /// How many of those said that they got no answer either.
+    pub nacks: u32,
+    /// What came of the ping over TCP.
+    pub tcp: TcpProbe,
+    /// Our own health score at the time, 0 for healthy.
+    pub health: u32,
+}
+
+/// What came of a ping over TCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TcpProbe {
+    /// Not tried.
+    NotTried,
+    /// The connection was refused: the host lives, the process does not.
+    Refused,
+    /// No connection or no answer.
+    NoAnswer,
+}

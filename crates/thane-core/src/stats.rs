@@ -1,0 +1,135 @@
+//! Numbers about a node.
+
+/// A reading of a node's numbers. (Serf: `serf.go`, Stats.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Members known, in any status, this node included.
+    pub members: usize,
+    /// Members alive or suspect for the failure detector, this node included.
+    pub live: usize,
+    /// Members failed.
+    pub failed: usize,
+    /// Members that left.
+    pub left: usize,
+    /// Lifeguard's local health: 0 is healthy.
+    pub health_score: u32,
+    /// Next Lamport time for an intent.
+    pub member_time: u64,
+    /// Next Lamport time for a user event.
+    pub event_time: u64,
+    /// Next Lamport time for a query.
+    pub query_time: u64,
+    /// Statements about members waiting to be gossiped.
+    pub membership_queue: usize,
+    /// Intents waiting to be gossiped.
+    pub intent_queue: usize,
+    /// User events waiting to be gossiped.
+    pub event_queue: usize,
+    /// Queries waiting to be gossiped.
+    pub query_queue: usize,
+    /// Whether what we send is encrypted.
+    pub encrypted: bool,
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Counts since the node started. Each only grows.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        #[non_exhaustive]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// All counters by name, in a fixed order, for metrics and tests.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name)),*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// UDP packets sent.
+    packets_sent,
+    /// Bytes of UDP packets sent.
+    packet_bytes_sent,
+    /// UDP packets received.
+    packets_received,
+    /// Bytes of UDP packets received.
+    packet_bytes_received,
+    /// Packets, or parts of packets, that could not be used.
+    packets_dropped,
+    /// Messages that could not be read or made no sense.
+    messages_dropped,
+    /// Streams opened by us.
+    streams_dialed,
+    /// Streams accepted.
+    streams_accepted,
+    /// Streams refused because too many were open.
+    streams_refused,
+    /// Streams that failed, ours and others'.
+    streams_failed,
+    /// Bytes written to streams.
+    stream_bytes_sent,
+    /// Bytes read from streams.
+    stream_bytes_received,
+    /// Probes begun.
+    probes,
+    /// Probes answered in any way.
+    probes_answered,
+    /// Probes that found nobody.
+    probes_failed,
+    /// Probes answered only over TCP.
+    probes_answered_by_tcp_only,
+    /// Pings relayed for others.
+    indirect_probes_relayed,
+    /// Accusations against ourselves that we answered.
+    refutations,
+    /// Suspicions that ran out.
+    suspicions_expired,
+    /// Suspicions that ran out with fewer confirmations than hoped for.
+    suspicions_expired_unconfirmed,
+    /// State exchanges completed.
+    push_pulls,
+    /// Alive messages acted on.
+    alive_accepted,
+    /// Suspect messages acted on.
+    suspect_accepted,
+    /// Dead messages acted on.
+    dead_accepted,
+    /// Alive messages about a known name at another address.
+    name_conflicts,
+    /// Members refused for an unusable address or versions, and members over the limit.
+    members_refused,
+    /// Times this node was paused for so long that it doubted itself first.
+    pauses,
+    /// Intents accepted as news.
+    intents_accepted,
+    /// User events delivered.
+    user_events_delivered,
+    /// User events seen before.
+    user_events_duplicate,
+    /// User events too old to be told from repetitions.
+    user_events_too_old,
+    /// User events dropped because too many share one Lamport time.
+    user_events_over_limit,
+    /// Queries accepted as news.
+    queries_accepted,
+    /// Query responses and acks sent.
+    query_responses_sent,
+    /// Messages passed on for others.
+    relayed,
+    /// Relay requests refused.
+    relays_refused,
+    /// Broadcasts dropped because a queue was full.
+    broadcasts_pruned,
+    /// Lamport times refused for jumping too far ahead.
+    lamport_jumps_refused,
+    /// Intents about unknown members dropped because too many were remembered.
+    recent_intents_dropped,
+    /// Members that failed or left and came back within the flap timeout.
+    member_flaps,
+    /// Notices left out by the rate limit.
+    notices_suppressed,
+}
