@@ -1,1 +1,6 @@
+//! The `thane` program.
+
+mod format;
+mod goflags;
+
 fn main() {}
