@@ -1,12 +1,31 @@
-//! Keys, key rings, and the encrypted envelope.
+//! Keys and key rings. (Serf: memberlist's `keyring.go`.)
 
+use std::sync::Arc;
+
+use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, LessSafeKey, UnboundKey};
+use base64::alphabet::STANDARD;
+use base64::engine::{Engine, GeneralPurpose, GeneralPurposeConfig};
 use thiserror::Error;
 
+/// Go's `base64.StdEncoding`: padding is required, left-over bits need not be zero.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
 /// An AES key of 16, 24 or 32 bytes. Its `Debug` never shows the bytes.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Key {
     bytes: Vec<u8>,
+    /// The key schedule, computed once and shared by all clones.
+    cipher: Arc<LessSafeKey>,
 }
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Key {}
 
 /// Why a key or a change of the ring was refused. The texts of the first three are Serf's: they travel to its users.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -32,29 +51,41 @@ impl Key {
     /// # Errors
     /// [`KeyError::Length`] unless there are 16, 24 or 32.
     pub fn new(bytes: &[u8]) -> Result<Self, KeyError> {
-        if !matches!(bytes.len(), 16 | 24 | 32) {
-            return Err(KeyError::Length(bytes.len()));
-        }
-        Ok(Self { bytes: bytes.to_vec() })
+        let length = KeyError::Length(bytes.len());
+        let algorithm = match bytes.len() {
+            16 => &AES_128_GCM,
+            24 => &AES_192_GCM,
+            32 => &AES_256_GCM,
+            _ => return Err(length),
+        };
+        // The provider refuses a key for its length alone, and that fits here.
+        let key = UnboundKey::new(algorithm, bytes).map_err(|_unspecified| length)?;
+        Ok(Self { bytes: bytes.to_vec(), cipher: Arc::new(LessSafeKey::new(key)) })
     }
 
-    /// Reads standard base64 with padding, as config files and the command line carry keys.
+    /// Reads standard base64 with padding, as config files and the command line carry keys. Like Go, it skips line
+    /// breaks and does not mind bits beyond the last byte.
     ///
     /// # Errors
     /// [`KeyError::Base64`] or [`KeyError::Length`].
     pub fn from_base64(text: &str) -> Result<Self, KeyError> {
-        let _ = text;
-        todo!()
+        let unbroken: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+        let bytes = BASE64.decode(unbroken).map_err(|error| KeyError::Base64(error.to_string()))?;
+        Self::new(&bytes)
     }
 
     /// Standard base64 with padding.
     pub fn to_base64(&self) -> String {
-        todo!()
+        BASE64.encode(&self.bytes)
     }
 
     /// The raw bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    pub(crate) fn cipher(&self) -> &LessSafeKey {
+        &self.cipher
     }
 }
 

@@ -20,12 +20,15 @@
 //! | [`snapshot`], [`keyring_file`] | lines and files that Serf leaves on disk |
 //! | [`limits`] | every bound, named |
 
+mod compress;
 pub mod coordinate;
+mod envelope;
 mod error;
 pub mod filter;
 pub mod gossip;
 pub mod keyring;
 pub mod keyring_file;
+mod label;
 pub mod limits;
 pub mod msgpack;
 pub mod packet;
