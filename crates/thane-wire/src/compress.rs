@@ -90,3 +90,55 @@ impl Expander {
         Ok(out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn hex(text: &Value) -> Vec<u8> {
+        let text = text.as_str().unwrap();
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    /// What Go's compressor wrote, for lengths around each change of the code width and each reset of the table.
+    #[test]
+    fn what_go_compressed_expands_to_its_input() {
+        let pairs: Vec<Value> =
+            serde_json::from_str(include_str!("../tests/vectors/gossip/lzw.json")).unwrap();
+        let mut expander = Expander::default();
+        for pair in &pairs {
+            let lzw = hex(&pair["lzw_hex"]);
+            let input = match &pair["input_hex"] {
+                Value::Null => vec![0; 20_000],
+                input => hex(input),
+            };
+            let name = format!("{} of {} bytes", pair["name"], input.len());
+            if input.is_empty() {
+                assert!(expander.expand(&lzw, 100).is_err(), "{name}");
+                continue;
+            }
+            let expanded = expander.expand(&lzw, input.len());
+            assert_eq!(expanded.as_ref(), Ok(&input), "{name}");
+            assert!(expander.expand(&lzw, input.len() - 1).is_err(), "{name}");
+            let trailed = [&lzw[..], b"trailing bytes"].concat();
+            assert_eq!(expander.expand(&trailed, input.len()).as_ref(), Ok(&input), "{name}");
+            let message = compress(&input);
+            let ours = decode(&message[1..]).unwrap();
+            assert_eq!(expander.expand(&ours, input.len()).as_ref(), Ok(&input), "{name}");
+        }
+        assert_eq!(pairs.len(), 34);
+    }
+
+    #[test]
+    fn data_without_an_end_code_is_refused_wherever_it_breaks_off() {
+        let message = compress(&b"suspicion ".repeat(50));
+        let lzw = decode(&message[1..]).unwrap();
+        let mut expander = Expander::default();
+        // The last byte may hold nothing but padding.
+        for length in 0..lzw.len() - 1 {
+            assert!(expander.expand(&lzw[..length], 1 << 20).is_err(), "{length} of {}", lzw.len());
+        }
+    }
+}

@@ -135,6 +135,19 @@ mod tests {
     }
 
     #[test]
+    fn lengths_are_memberlists() {
+        let rows: serde_json::Value =
+            serde_json::from_str(include_str!("../tests/vectors/gossip/envelope_length.json")).unwrap();
+        let rows = rows.as_array().unwrap();
+        assert!(!rows.is_empty());
+        for row in rows {
+            let number = |name: &str| usize::try_from(row[name].as_u64().unwrap()).unwrap();
+            let version = if number("version") == 0 { Version::Padded } else { Version::Plain };
+            assert_eq!(version.sealed_len(number("plaintext_len")), number("envelope_len"), "{row}");
+        }
+    }
+
+    #[test]
     fn padding_is_one_to_sixteen_equal_bytes() {
         for (plaintext, length) in [
             (&[16; 16][..], Some(0)),
