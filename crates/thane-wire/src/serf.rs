@@ -1,8 +1,12 @@
 //! Serf's messages. They travel as memberlist user messages (gossip, direct packets) and as push/pull user state.
 
+mod decode;
+mod encode;
+
 use std::net::SocketAddr;
 
 use crate::DecodeError;
+use crate::msgpack::Reader;
 
 /// First byte of each message.
 pub mod kind {
@@ -55,18 +59,91 @@ pub enum SerfMessage<'a> {
 impl<'a> SerfMessage<'a> {
     /// Reads a message, type byte first. Bytes after it are ignored.
     ///
+    /// Messages are read as tolerantly as current Serf reads them: keys in any order, unknown ones skipped, missing ones
+    /// zero, structs as arrays, bytes as arrays of numbers from 0 to 127. Two things are stricter: text must be UTF-8 (in
+    /// a push/pull only the offending entry is dropped), and lists have the limits [`LIST_ENTRIES_MAX`] and
+    /// [`EVENTS_MAX`].
+    ///
     /// # Errors
     /// When the type is unknown or the body malformed.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let _ = bytes;
-        todo!()
+        let (&kind, body) = bytes.split_first().ok_or(DecodeError::Truncated)?;
+        let reader = &mut Reader::new(body);
+        Ok(match kind {
+            kind::LEAVE => Self::Leave(Leave::read(reader)?),
+            kind::JOIN => Self::Join(Join::read(reader)?),
+            kind::PUSH_PULL => Self::PushPull(PushPullState::read(reader)?),
+            kind::USER_EVENT => Self::UserEvent(UserEvent::read(reader)?),
+            kind::QUERY => Self::Query(Query::read(reader)?),
+            kind::QUERY_RESPONSE => Self::QueryResponse(QueryResponse::read(reader)?),
+            kind::CONFLICT_RESPONSE if reader.nil()? => Self::ConflictResponse(None),
+            kind::CONFLICT_RESPONSE => Self::ConflictResponse(Some(MemberRecord::read(reader)?)),
+            kind::KEY_REQUEST => Self::KeyRequest(KeyRequest::read(reader)?),
+            kind::KEY_RESPONSE => Self::KeyResponse(KeyResponse::read(reader)?),
+            kind::RELAY => Self::Relay(Relay::read(reader)?),
+            other => return Err(DecodeError::UnknownType(other)),
+        })
     }
 
     /// Appends the message, type byte first.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let _ = out;
-        todo!()
+        out.push(self.kind());
+        match self {
+            Self::Leave(message) => message.write(out),
+            Self::Join(message) => message.write(out),
+            Self::PushPull(message) => message.write(out),
+            Self::UserEvent(message) => message.write(out),
+            Self::Query(message) => message.write(out),
+            Self::QueryResponse(message) => message.write(out),
+            Self::ConflictResponse(None) => out.push(0xc0),
+            Self::ConflictResponse(Some(member)) => member.write(out),
+            Self::KeyRequest(message) => message.write(out),
+            Self::KeyResponse(message) => message.write(out),
+            Self::Relay(message) => message.write(out),
+        }
     }
+
+    /// The message's first byte, see [`kind`].
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::Leave(_) => kind::LEAVE,
+            Self::Join(_) => kind::JOIN,
+            Self::PushPull(_) => kind::PUSH_PULL,
+            Self::UserEvent(_) => kind::USER_EVENT,
+            Self::Query(_) => kind::QUERY,
+            Self::QueryResponse(_) => kind::QUERY_RESPONSE,
+            Self::ConflictResponse(_) => kind::CONFLICT_RESPONSE,
+            Self::KeyRequest(_) => kind::KEY_REQUEST,
+            Self::KeyResponse(_) => kind::KEY_RESPONSE,
+            Self::Relay(_) => kind::RELAY,
+        }
+    }
+}
+
+/// Most entries of a list or map inside one message. A node record in a push/pull has the same limit.
+pub const LIST_ENTRIES_MAX: usize = crate::limits::PUSH_PULL_NODES_MAX;
+
+/// Most slots, and most user events in all of them, of one push/pull. A Go node sends 512 slots by default.
+pub const EVENTS_MAX: usize = 1 << 16;
+
+/// Reads a list of at most `limit` elements; `None` is nil.
+pub(crate) fn list<'a, T>(
+    reader: &mut Reader<'a>,
+    what: &'static str,
+    limit: usize,
+    mut element: impl FnMut(&mut Reader<'a>) -> Result<T, DecodeError>,
+) -> Result<Option<Vec<T>>, DecodeError> {
+    let Some(count) = reader.array(what)? else { return Ok(None) };
+    check_count(what, count, limit)?;
+    (0..count).map(|_element| element(reader)).collect::<Result<Vec<_>, _>>().map(Some)
+}
+
+/// Refuses a count over its limit: an element may take a byte on the wire and tens of bytes in memory.
+pub(crate) fn check_count(what: &'static str, count: usize, limit: usize) -> Result<(), DecodeError> {
+    if count > limit {
+        return Err(DecodeError::TooLarge { what, found: count as u64, limit: limit as u64 });
+    }
+    Ok(())
 }
 
 /// Leave intent.
