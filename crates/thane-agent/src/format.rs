@@ -1,6 +1,9 @@
 //! Text forms that scripts rely on: Go's quoted strings, the column tables and what a terminal may be shown.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
+
+use serde::Serialize;
 
 /// `text` as Go's `%q` verb writes it: double quotes, `\n`-style escapes, `\x`, `\u` and `\U` for the rest.
 pub(crate) fn go_quote(text: &str) -> String {
@@ -44,6 +47,68 @@ fn is_printable(c: char) -> bool {
     !format!("a{c}").escape_debug().eq(['a'].into_iter().chain(c.escape_unicode()))
 }
 
+/// `text` with each character escaped that could move a terminal's cursor, change its colours or hide text. Line
+/// feeds and tabs stay: log lines and error messages are laid out with them.
+pub(crate) fn for_terminal(text: &str) -> Cow<'_, str> {
+    let is_harmless = |c: char| c == '\n' || c == '\t' || c == ' ' || is_printable(c);
+    if text.chars().all(is_harmless) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if is_harmless(c) {
+            safe.push(c);
+        } else {
+            push_escape(&mut safe, c);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// Lines up `rows` in columns: each cell trimmed and padded to the widest of its column, two spaces between columns,
+/// nothing after the last cell of a row. Widths count characters, as Serf's tables do.
+///
+/// Differs from Serf: a `|` in a cell is just a character, where Serf would break the cell in two.
+pub(crate) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let mut widths = [0; COLUMNS];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.trim().chars().count());
+        }
+    }
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        if index > 0 {
+            text.push('\n');
+        }
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let cell = cell.trim();
+            text.push_str(cell);
+            if column + 1 < COLUMNS {
+                text.extend(std::iter::repeat_n(' ', width - cell.chars().count() + 2));
+            }
+        }
+    }
+    text
+}
+
+/// `value` as Go's `json.MarshalIndent` writes it for Serf: two spaces, and `<`, `>`, `&` and the two separators of
+/// Unicode as escapes.
+pub(crate) fn json(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    // None of these characters occurs outside of a string, so replacing them in the finished text is exact.
+    let plain = serde_json::to_string_pretty(value)?;
+    let mut escaped = String::with_capacity(plain.len());
+    for c in plain.chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                write!(escaped, "\\u{:04x}", c as u32).expect("invariant: writing to a String cannot fail");
+            }
+            c => escaped.push(c),
+        }
+    }
+    Ok(escaped)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +128,39 @@ mod tests {
         ] {
             assert_eq!(go_quote(text), quoted, "quoting {text:?}");
         }
+    }
+
+    #[test]
+    fn a_terminal_sees_no_control_characters() {
+        for (text, shown) in [
+            ("web-1", "web-1"),
+            ("größe 日本", "größe 日本"),
+            ("a\tb\nc", "a\tb\nc"),
+            ("\u{1b}[2Jx", "\\x1b[2Jx"),
+            ("a\rb\u{9b}c\u{7f}", "a\\x0db\\u009bc\\x7f"),
+            ("abc\u{202e}cba", "abc\\u202ecba"),
+        ] {
+            assert_eq!(for_terminal(text), shown, "showing {text:?}");
+        }
+    }
+
+    fn rows<const N: usize>(cells: &[[&str; N]]) -> Vec<[String; N]> {
+        cells.iter().map(|row| row.map(String::from)).collect()
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let text =
+            table(&rows(&[["alpha", "1.2.3.4:1", "x=1"], ["ü", "1.2.3.45:12", ""], [" c ", "", " y=a|b "]]));
+        assert_eq!(text, "alpha  1.2.3.4:1    x=1\nü      1.2.3.45:12  \nc                   y=a|b");
+        assert_eq!(table::<3>(&[]), "");
+    }
+
+    #[test]
+    fn json_looks_as_go_writes_it() {
+        let value = serde_json::json!({"b": "<a&b>\u{2028}", "a": {}, "c": null, "d": [1, "é\t"]});
+        let expected = "{\n  \"a\": {},\n  \"b\": \"\\u003ca\\u0026b\\u003e\\u2028\",\n  \"c\": null,\n  \"d\": \
+                        [\n    1,\n    \"é\\t\"\n  ]\n}";
+        assert_eq!(json(&value).unwrap(), expected);
     }
 }

@@ -1,6 +1,16 @@
-//! The `thane` program.
+//! The `thane` program: the agent, and the commands that drive one, with Serf's names, flags, outputs and exit codes.
 
+mod cli;
+mod client;
+mod exit;
 mod format;
 mod goflags;
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Names, tags and payloads are text everywhere behind this point; other bytes become U+FFFD.
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    cli::run(&arguments).into()
+}

@@ -1,0 +1,337 @@
+//! The command line: which command is meant, what it may be told, and where its words go.
+//!
+//! Everything that a command says goes to standard output, error messages included, because Serf's users capture
+//! them there. Only the list of commands, the help that `-h` asks for, the flag parser's message and hints go to
+//! standard error. The rules of [`Invocation::of`] are those of the CLI package that Serf uses.
+
+mod connection;
+mod event;
+mod force_leave;
+mod info;
+mod join;
+mod keygen;
+mod leave;
+mod members;
+mod monitor;
+mod output;
+mod tags;
+mod version;
+
+use std::io::{self, Write as _};
+
+pub(crate) use output::Output;
+
+use crate::exit::Exit;
+use crate::goflags::{FlagError, FlagSet, Parsed};
+
+/// One command of the program.
+struct Command {
+    name: &'static str,
+    /// What it does, on one line.
+    synopsis: &'static str,
+    /// Its flags and help.
+    flags: fn() -> FlagSet,
+    run: Run,
+}
+
+/// How a command is run.
+enum Run {
+    /// With its flags read, and errors printed here.
+    Parsed(fn(&Parsed, &mut Output) -> Result<(), Failure>),
+    /// With all its arguments as they are; it prints everything itself.
+    Raw(fn(&[String]) -> Exit),
+}
+
+/// The commands, sorted by name.
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "event",
+        synopsis: "Send a user event to every member",
+        flags: event::flags,
+        run: Run::Parsed(event::run),
+    },
+    Command {
+        name: "force-leave",
+        synopsis: "Mark a failed member as gone",
+        flags: force_leave::flags,
+        run: Run::Parsed(force_leave::run),
+    },
+    Command {
+        name: "info",
+        synopsis: "Show an agent's counters and settings",
+        flags: info::flags,
+        run: Run::Parsed(info::run),
+    },
+    Command {
+        name: "join",
+        synopsis: "Make an agent join a cluster",
+        flags: join::flags,
+        run: Run::Parsed(join::run),
+    },
+    Command {
+        name: "keygen",
+        synopsis: "Make a new encryption key",
+        flags: keygen::flags,
+        run: Run::Raw(keygen::run),
+    },
+    Command {
+        name: "leave",
+        synopsis: "Make an agent leave its cluster and stop",
+        flags: leave::flags,
+        run: Run::Parsed(leave::run),
+    },
+    Command {
+        name: "members",
+        synopsis: "List the members of the cluster",
+        flags: members::flags,
+        run: Run::Parsed(members::run),
+    },
+    Command {
+        name: "monitor",
+        synopsis: "Follow an agent's log and events",
+        flags: monitor::flags,
+        run: Run::Parsed(monitor::run),
+    },
+    Command {
+        name: "tags",
+        synopsis: "Change an agent's tags",
+        flags: tags::flags,
+        run: Run::Parsed(tags::run),
+    },
+    Command {
+        name: "version",
+        synopsis: "Show the program's version",
+        flags: version::flags,
+        run: Run::Raw(version::run),
+    },
+];
+
+/// Commands of Serf that this version does not have yet.
+const MISSING: &[&str] = &["keys", "query", "reachability", "rtt"];
+
+/// What Serf's command line says when flags stand before the command.
+const MISPLACED_FLAGS: &str = "Invalid flags before the subcommand. If these flags are for\n\
+                               the subcommand, please put them after the subcommand.\n\n";
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It says why on standard output; the hint, if any, goes to standard error.
+    Told {
+        /// What went wrong.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// Its arguments were wrong: the message, an empty line and the help.
+    Usage(&'static str),
+    /// Its arguments asked for nothing: the help alone.
+    NothingToDo,
+    /// Standard output went away, as when `| head` has seen enough.
+    OutputClosed,
+}
+
+impl Failure {
+    /// A failure that `message` tells all about.
+    pub(crate) fn told(message: impl Into<String>) -> Self {
+        Self::Told { message: message.into(), hint: None }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(_error: io::Error) -> Self {
+        Self::OutputClosed
+    }
+}
+
+/// Runs the command that `arguments` (without the program's own name) ask for.
+pub(crate) fn run(arguments: &[String]) -> Exit {
+    let invocation = Invocation::of(arguments);
+    if invocation.wants_version {
+        return version::run(&[]);
+    }
+    let Some(name) = invocation.command else {
+        complain(&usage());
+        return if invocation.wants_help { Exit::Success } else { Exit::NoSuchCommand };
+    };
+    if MISSING.contains(&name) {
+        let text = format!(
+            "This version of thane has no '{name}' command yet; ask the agent with 'serf {name}' meanwhile."
+        );
+        return print_failure(&text);
+    }
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        complain(&usage());
+        return Exit::NoSuchCommand;
+    };
+    if invocation.wants_help {
+        complain(&(command.flags)().help());
+        return Exit::Success;
+    }
+    if invocation.has_misplaced_flags {
+        complain(&format!("{MISPLACED_FLAGS}{}", (command.flags)().help()));
+        return Exit::Failure;
+    }
+    command.run(invocation.rest)
+}
+
+impl Command {
+    fn run(&self, arguments: &[String]) -> Exit {
+        let run = match self.run {
+            Run::Parsed(run) => run,
+            Run::Raw(run) => return run(arguments),
+        };
+        let flags = (self.flags)();
+        let parsed = match flags.parse(arguments) {
+            Ok(parsed) => parsed,
+            Err(FlagError::Help) => {
+                complain(&flags.help());
+                return Exit::Success;
+            }
+            Err(error) => {
+                complain(&format!("{error}\n"));
+                return print_failure(&flags.help());
+            }
+        };
+        match run(&parsed, &mut Output::stdout()) {
+            Ok(()) => Exit::Success,
+            Err(Failure::Told { message, hint }) => {
+                let exit = print_failure(&message);
+                if let Some(hint) = hint {
+                    complain(&format!("{hint}\n"));
+                }
+                exit
+            }
+            Err(Failure::Usage(message)) => print_failure(&format!("{message}\n\n{}", flags.help())),
+            Err(Failure::NothingToDo) => print_failure(&flags.help()),
+            Err(Failure::OutputClosed) => Exit::Failure,
+        }
+    }
+}
+
+/// Prints why something failed on standard output.
+fn print_failure(text: &str) -> Exit {
+    match Output::stdout().line(text) {
+        // A closed output changes nothing: it has failed already.
+        Ok(()) | Err(_) => Exit::Failure,
+    }
+}
+
+/// Writes to standard error; there is nowhere to report that it is closed.
+fn complain(text: &str) {
+    let _nowhere_to_tell = io::stderr().write_all(text.as_bytes());
+}
+
+/// The list of commands.
+fn usage() -> String {
+    let width = COMMANDS.iter().map(|command| command.name.len()).max().unwrap_or(0);
+    let mut usage =
+        String::from("Usage: thane [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n");
+    for command in COMMANDS {
+        usage.push_str(&format!("    {:<width$}    {}\n", command.name, command.synopsis));
+    }
+    usage.push('\n');
+    usage
+}
+
+/// What the arguments ask for, before any command's own flags are read.
+#[derive(Debug, PartialEq, Eq)]
+struct Invocation<'a> {
+    /// `-v` or `--version` stands anywhere, even as another flag's value. It comes before everything else.
+    wants_version: bool,
+    /// `-h`, `-help` or `--help` stands anywhere before a `--`.
+    wants_help: bool,
+    /// A flag stands before the command.
+    has_misplaced_flags: bool,
+    /// The first argument that is no flag, unless a `--` comes before it.
+    command: Option<&'a str>,
+    /// What follows the command.
+    rest: &'a [String],
+}
+
+impl<'a> Invocation<'a> {
+    fn of(arguments: &'a [String]) -> Self {
+        let mut found = Self {
+            wants_version: arguments.iter().any(|argument| argument == "-v" || argument == "--version"),
+            wants_help: false,
+            has_misplaced_flags: false,
+            command: None,
+            rest: &[],
+        };
+        for (index, argument) in arguments.iter().enumerate() {
+            match argument.as_str() {
+                "--" => break,
+                "-h" | "-help" | "--help" => found.wants_help = true,
+                flag if flag.starts_with('-') => found.has_misplaced_flags |= found.command.is_none(),
+                name if found.command.is_none() && !name.is_empty() => {
+                    found.command = Some(name);
+                    found.rest = &arguments[index + 1..];
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn invocation(arguments: &[&str]) -> (bool, bool, bool, Option<String>, Vec<String>) {
+        let arguments: Vec<String> = arguments.iter().copied().map(String::from).collect();
+        let found = Invocation::of(&arguments);
+        (
+            found.wants_version,
+            found.wants_help,
+            found.has_misplaced_flags,
+            found.command.map(String::from),
+            found.rest.to_vec(),
+        )
+    }
+
+    #[test]
+    fn the_first_word_is_the_command() {
+        let none: Vec<String> = Vec::new();
+        for (arguments, expected) in [
+            (&[][..], (false, false, false, None, none.clone())),
+            (&[""], (false, false, false, None, none.clone())),
+            (&["members"], (false, false, false, Some("members".to_owned()), none.clone())),
+            (
+                &["event", "a", "-x", "--", "-h"],
+                (
+                    false,
+                    false,
+                    false,
+                    Some("event".to_owned()),
+                    ["a", "-x", "--", "-h"].map(String::from).to_vec(),
+                ),
+            ),
+            (
+                &["event", "a", "--help"],
+                (false, true, false, Some("event".to_owned()), vec!["a".to_owned(), "--help".to_owned()]),
+            ),
+            (&["-help"], (false, true, false, None, none.clone())),
+            (&["-version"], (false, false, true, None, none.clone())),
+            (&["--", "members"], (false, false, false, None, none.clone())),
+            (&["-x=1", "members"], (false, false, true, Some("members".to_owned()), none.clone())),
+            (
+                &["event", "--", "-v"],
+                (true, false, false, Some("event".to_owned()), vec!["--".to_owned(), "-v".to_owned()]),
+            ),
+        ] {
+            assert_eq!(invocation(arguments), expected, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_help_that_names_it() {
+        assert!(COMMANDS.is_sorted_by_key(|command| command.name));
+        for command in COMMANDS {
+            let flags = (command.flags)();
+            assert_eq!(flags.command(), command.name);
+            assert!(flags.help().starts_with(&format!("Usage: thane {}", command.name)), "{}", flags.help());
+            assert!(usage().contains(command.synopsis));
+        }
+    }
+}

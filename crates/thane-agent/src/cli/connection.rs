@@ -1,0 +1,55 @@
+//! What all commands that talk to an agent have in common: where it is, and how the connection may fail.
+
+use super::Failure;
+use crate::client::{Client, ConnectError};
+use crate::goflags::{FlagSet, Parsed};
+
+/// Where an agent answers unless told otherwise.
+const DEFAULT_ADDRESS: &str = "127.0.0.1:7373";
+
+/// Names the agent's address, for those who do not want to repeat `-rpc-addr`.
+const ADDRESS_VARIABLE: &str = "SERF_RPC_ADDR";
+
+/// Holds the agent's token, for those who do not want it in the list of processes.
+const TOKEN_VARIABLE: &str = "SERF_RPC_AUTH";
+
+/// The flags that say which agent is meant. A flag beats the environment.
+pub(super) fn with_connection(flags: FlagSet) -> FlagSet {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let address = variable(ADDRESS_VARIABLE).unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
+    flags
+        .string("rpc-addr", &address, "Address of the agent to ask, or $SERF_RPC_ADDR.")
+        // The help does not show a token from the environment, so the default is filled in later.
+        .string("rpc-auth", "", "Token of the agent's RPC, or $SERF_RPC_AUTH.")
+}
+
+/// Connects to the agent that the flags name.
+pub(super) fn connect(parsed: &Parsed) -> Result<Client, Failure> {
+    let address = parsed.string("rpc-addr");
+    let token = if parsed.is_set("rpc-auth") {
+        parsed.string("rpc-auth").to_owned()
+    } else {
+        std::env::var(TOKEN_VARIABLE).unwrap_or_default()
+    };
+    Client::connect(address, &token).map_err(|error| Failure::Told {
+        message: format!("Error connecting to Serf agent: {error}"),
+        hint: hint(address, &error),
+    })
+}
+
+/// What to do about a connection that failed.
+fn hint(address: &str, error: &ConnectError) -> Option<String> {
+    match error {
+        ConnectError::Dial(_) => Some(format!(
+            "Is an agent running, and is '{address}' its RPC address? An agent says so when it starts ('RPC addr'); \
+             -rpc-addr or {ADDRESS_VARIABLE} names another one."
+        )),
+        ConnectError::Refused(_) => Some(format!(
+            "The agent at '{address}' answered, but does not let us in; -rpc-auth or {TOKEN_VARIABLE} must be its \
+             'rpc_auth', and empty if it has none."
+        )),
+        ConnectError::Lost(_) => Some(format!(
+            "Something answers at '{address}', but not as an agent's RPC does. -rpc-addr names another one."
+        )),
+    }
+}

@@ -1,0 +1,163 @@
+//! `thane members`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use super::connection::{connect, with_connection};
+use super::tags::tag_map;
+use super::{Failure, Output, complain};
+use crate::client::{Member, MemberFilter, ip_of};
+use crate::format::{go_quote, json, table};
+use crate::goflags::{FlagSet, Parsed};
+
+const ROLE_WARNING: &str = "Deprecation warning: 'Role' has been replaced with 'Tags'";
+
+pub(super) fn flags() -> FlagSet {
+    with_connection(FlagSet::new(
+        "members",
+        "members [flags]",
+        "Lists the members of the cluster as an agent sees them: name, address, status and tags. Status is alive,\n\
+         leaving, left or failed. A filter is a regular expression that must match from end to end.",
+    ))
+    .bool("detailed", false, "Also show which protocol versions a member speaks.")
+    .string("format", "text", "How to print: text or json.")
+    .string("name", "", "List only members whose name matches.")
+    .string("status", "", "List only members whose status matches.")
+    .string("role", "", "List only members whose tag 'role' matches; -tag role=... says the same.")
+    .list("tag", "List only members whose tag matches, as key=regexp.")
+    .example("thane members -status=alive -tag role=web")
+    .example("thane members -format=json")
+}
+
+pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
+    let wants_json = parsed.string("format") == "json";
+    let mut tags = tag_map(parsed.list("tag"))?;
+    let role = parsed.string("role");
+    if !role.is_empty() {
+        // Differs from Serf: it prints the warning in front of JSON too, which no parser takes.
+        if wants_json {
+            complain(&format!("{ROLE_WARNING}\n"));
+        } else {
+            output.line(ROLE_WARNING)?;
+        }
+        tags.insert("role".to_owned(), role.to_owned());
+    }
+    let filter = MemberFilter {
+        tags,
+        status: parsed.string("status").to_owned(),
+        name: parsed.string("name").to_owned(),
+    };
+    let mut members = connect(parsed)?
+        .members_filtered(&filter)
+        .map_err(|error| Failure::told(format!("Error retrieving members: {error}")))?;
+    // Serf lists them in whatever order its table has; nobody can depend on that.
+    members.sort_by(|a, b| a.name.cmp(&b.name));
+    let text = match Format::of(parsed)? {
+        Format::Text => as_text(&members, parsed.bool("detailed")),
+        Format::Json => as_json(&Document::of(&members))?,
+    };
+    output.line(&text)?;
+    Ok(())
+}
+
+/// How a command that has `-format` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+impl Format {
+    /// The value of `-format`.
+    pub(super) fn of(parsed: &Parsed) -> Result<Self, Failure> {
+        match parsed.string("format") {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            other => Err(Failure::told(format!("Encoding error: Invalid output format {}", go_quote(other)))),
+        }
+    }
+}
+
+/// `value` as JSON, or the failure that says why not.
+pub(super) fn as_json(value: &impl Serialize) -> Result<String, Failure> {
+    json(value).map_err(|error| Failure::told(format!("Encoding error: {error}")))
+}
+
+/// The address as Go joins it: `1.2.3.4:7946` or `[::1]:7946`.
+fn address(member: &Member) -> String {
+    match ip_of(member) {
+        Some(ip) => SocketAddr::new(ip, member.port).to_string(),
+        None => format!("<nil>:{}", member.port),
+    }
+}
+
+/// Serf's own protocol versions of a member.
+fn protocol(member: &Member) -> Protocol {
+    let [_, _, _, min, max, version] = member.versions;
+    Protocol { max, min, version }
+}
+
+fn as_text(members: &[Member], detailed: bool) -> String {
+    let columns = |member: &Member| {
+        let tags: Vec<String> = member.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        [member.name.clone(), address(member), member.status.clone(), tags.join(",")]
+    };
+    let text = if detailed {
+        let rows: Vec<[String; 6]> = members
+            .iter()
+            .map(|member| {
+                let [name, address, status, tags] = columns(member);
+                let Protocol { max, min, version } = protocol(member);
+                let version = format!("Protocol Version: {version}");
+                let range = format!("Available Protocol Range: [{min}, {max}]");
+                [name, address, status, tags, version, range]
+            })
+            .collect();
+        table(&rows)
+    } else {
+        table(&members.iter().map(columns).collect::<Vec<_>>())
+    };
+    text.trim().to_owned()
+}
+
+/// The JSON form, whose keys and their order scripts know.
+#[derive(Serialize)]
+struct Document<'a> {
+    /// `null` rather than an empty list, as Go writes a list that was never made.
+    members: Option<Vec<Entry<'a>>>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    name: &'a str,
+    addr: String,
+    port: u16,
+    tags: &'a BTreeMap<String, String>,
+    status: &'a str,
+    protocol: Protocol,
+}
+
+#[derive(Serialize)]
+struct Protocol {
+    max: u8,
+    min: u8,
+    version: u8,
+}
+
+impl<'a> Document<'a> {
+    fn of(members: &'a [Member]) -> Self {
+        let entry = |member: &'a Member| Entry {
+            name: &member.name,
+            addr: address(member),
+            port: member.port,
+            tags: &member.tags,
+            status: &member.status,
+            protocol: protocol(member),
+        };
+        Self {
+            members: Some(members.iter().map(entry).collect()).filter(|entries: &Vec<_>| !entries.is_empty()),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! `thane tags`.
+
+use std::collections::BTreeMap;
+
+use super::connection::{connect, with_connection};
+use super::{Failure, Output};
+use crate::goflags::{FlagSet, Parsed};
+
+pub(super) fn flags() -> FlagSet {
+    with_connection(FlagSet::new(
+        "tags",
+        "tags [flags]",
+        "Changes the tags of a running agent, and tells the cluster. A tag that is both set and deleted is set.",
+    ))
+    .list("set", "Tag to set, as key=value.")
+    .list("delete", "Key of a tag to delete.")
+    .example("thane tags -set role=web -set version=7 -delete old")
+}
+
+pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
+    if parsed.list("set").is_empty() && parsed.list("delete").is_empty() {
+        return Err(Failure::NothingToDo);
+    }
+    // Serf connects before it looks at the tags; which of two errors is told first can matter to a script.
+    let mut client = connect(parsed)?;
+    let set = tag_map(parsed.list("set"))?;
+    client
+        .tags(&set, parsed.list("delete"))
+        .map_err(|error| Failure::told(format!("Error setting tags: {error}")))?;
+    output.line("Successfully updated agent tags")?;
+    Ok(())
+}
+
+/// Splits each `key=value` at its first `=`; of a repeated key the last value counts.
+pub(super) fn tag_map(tags: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    tags.iter()
+        .map(|tag| match tag.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+            _ => Err(Failure::told(format!("Error: Invalid tag: '{tag}'"))),
+        })
+        .collect()
+}
