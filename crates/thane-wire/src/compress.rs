@@ -75,7 +75,12 @@ impl Expander {
                 Err(_invalid_code) => {
                     return Err(PacketError::Compression("it holds a code that has no meaning"));
                 }
-                Ok(_) if filled == out.len() => out.resize((2 * filled).min(limit + 1), 0),
+                Ok(_) if filled == out.len() => {
+                    let length = (2 * filled).min(limit + 1);
+                    // Growing by itself, the vector would take twice its size, over the limit.
+                    out.reserve_exact(length - filled);
+                    out.resize(length, 0);
+                }
                 Ok(_) if stuck => return Err(PacketError::Compression("it ends before its end code")),
                 Ok(_) => {}
             }

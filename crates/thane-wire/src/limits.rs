@@ -8,9 +8,11 @@ pub const COMPOUND_PARTS_MAX: usize = 127;
 pub const PACKET_EXPANDED_BYTES_MAX: usize = 1 << 20;
 /// Parts of all compounds of one packet together, and so most messages of a packet. (One honest compound has up to 255.)
 pub const PACKET_PARTS_MAX: usize = 4096;
+/// Compressed messages in one packet. Honest packets have one; each costs time to set up, however little it holds.
+pub const PACKET_COMPRESSED_MAX: usize = 16;
 /// Opening a packet of n bytes never holds more memory than this and [`PACKET_MEMORY_PER_BYTE`] times n: twice the
 /// expansion while its buffer grows, the LZW tables, and the lists of messages and faults.
-pub const PACKET_MEMORY_FIXED: usize = 4 << 20;
+pub const PACKET_MEMORY_FIXED: usize = 3 << 20;
 /// See [`PACKET_MEMORY_FIXED`]. A plaintext is as long as its packet.
 pub const PACKET_MEMORY_PER_BYTE: usize = 2;
 /// Largest expansion of a compressed stream. memberlist's own limit.

@@ -7,7 +7,8 @@ use crate::compress::{self, Expander};
 use crate::envelope::{self, Version};
 use crate::gossip::kind;
 use crate::limits::{
-    COMPOUND_PARTS_MAX, LABEL_BYTES_MAX, PACKET_EXPANDED_BYTES_MAX, PACKET_NESTING_MAX, PACKET_PARTS_MAX,
+    COMPOUND_PARTS_MAX, LABEL_BYTES_MAX, PACKET_COMPRESSED_MAX, PACKET_EXPANDED_BYTES_MAX,
+    PACKET_NESTING_MAX, PACKET_PARTS_MAX,
 };
 use crate::{DecodeError, Keyring, label};
 
@@ -272,7 +273,9 @@ fn strip_checksum(mut bytes: Bytes) -> Result<Bytes, PacketError> {
 struct Opener {
     opened: OpenedPacket,
     expander: Expander,
-    /// Bytes that compressed parts may still expand to, all together.
+    /// Compressed messages that may still be expanded.
+    compressed: usize,
+    /// Bytes that they may still expand to, all together.
     expandable: usize,
     /// Parts of compounds that may still be looked at, all together.
     parts: usize,
@@ -283,6 +286,7 @@ impl Default for Opener {
         Self {
             opened: OpenedPacket::default(),
             expander: Expander::default(),
+            compressed: PACKET_COMPRESSED_MAX,
             expandable: PACKET_EXPANDED_BYTES_MAX,
             parts: PACKET_PARTS_MAX,
         }
@@ -327,6 +331,10 @@ impl Opener {
     }
 
     fn open_compressed(&mut self, message: &Bytes, layers: usize) -> Result<(), PacketError> {
+        if self.compressed == 0 {
+            return Err(PacketError::Compression("the packet holds too many compressed messages"));
+        }
+        self.compressed -= 1;
         let lzw = compress::decode(&message[1..])?;
         let expanded = self.expander.expand(&lzw, self.expandable)?;
         self.expandable -= expanded.len();

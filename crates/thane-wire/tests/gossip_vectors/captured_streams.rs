@@ -108,7 +108,9 @@ fn sealing_gives_the_same_stream() {
         match &message {
             StreamMessage::PushPull(exchange) => {
                 let mut records = Vec::new();
-                nodes(exchange).iter().for_each(|node| node.encode(&mut records));
+                for node in nodes(exchange) {
+                    node.encode(&mut records);
+                }
                 let (count, join) = (exchange.header.nodes, exchange.header.join);
                 PushPull::encode(join, count, &records, &exchange.user_state, &mut encoded);
             }

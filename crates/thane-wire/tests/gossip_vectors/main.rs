@@ -1,5 +1,7 @@
 //! Recorded bytes: what memberlist and Serf agents wrote, and crafted ones with the verdict that they must get.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 mod captured_packets;
 mod captured_streams;
 mod crafted;
