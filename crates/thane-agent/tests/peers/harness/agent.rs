@@ -1,0 +1,191 @@
+//! One agent as a process of its own.
+
+use super::{
+    Answer, Kind,
+    program::wait_until,
+    recorder::{self, Recorded},
+};
+use std::{
+    cell::RefCell,
+    ffi::{OsStr, OsString},
+    fs::{self, OpenOptions},
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus},
+    rc::Rc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long an agent may take to start or to end. A start with an unreachable seed waits 10 s for it.
+const PROCESS_DEADLINE: Duration = Duration::from_mins(1);
+
+/// The line that an agent prints once it runs and, with `-join`, has joined.
+const RUNNING_LINE: &str = "Log data will now stream in as it occurs";
+
+/// An agent that was started at least once. Clones are handles of the same process.
+#[derive(Clone, Debug)]
+pub(crate) struct Agent(Rc<Process>);
+
+#[derive(Debug)]
+struct Process {
+    kind: Kind,
+    name: String,
+    ip: Ipv4Addr,
+    /// The path of its files without their extensions: `log` (standard output), `err` and `events`.
+    files: PathBuf,
+    arguments: Vec<OsString>,
+    child: RefCell<Option<Child>>,
+}
+
+impl Agent {
+    pub(crate) fn new(
+        kind: Kind,
+        name: String,
+        ip: Ipv4Addr,
+        files: PathBuf,
+        arguments: Vec<OsString>,
+    ) -> Self {
+        Self(Rc::new(Process { kind, name, ip, files, arguments, child: RefCell::new(None) }))
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    pub(crate) fn ip(&self) -> Ipv4Addr {
+        self.0.ip
+    }
+
+    /// `IP:7946`.
+    pub(crate) fn gossip_address(&self) -> String {
+        format!("{}:7946", self.0.ip)
+    }
+
+    /// `IP:7373`.
+    pub(crate) fn rpc_address(&self) -> String {
+        format!("{}:7373", self.0.ip)
+    }
+
+    /// Starts the process, on the same address and with the same flags as before, and waits until it runs.
+    #[track_caller]
+    pub(crate) fn start(&self) {
+        assert!(self.0.child.borrow().is_none(), "{} runs already", self.name());
+        let starts_before = self.log().matches(RUNNING_LINE).count();
+        self.spawn();
+        let deadline = Instant::now() + PROCESS_DEADLINE;
+        while self.log().matches(RUNNING_LINE).count() == starts_before {
+            if let Some(status) = self.ended() {
+                panic!(
+                    "{} ended with {status} while it started:\n{}{}",
+                    self.name(),
+                    self.log(),
+                    self.errors()
+                );
+            }
+            assert!(Instant::now() < deadline, "{} did not start:\n{}", self.name(), self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Starts the process and waits for its end: for starts that must fail.
+    #[track_caller]
+    pub(crate) fn start_to_its_end(&self) -> Answer {
+        self.spawn();
+        let code = self.wait_for_end();
+        Answer { command: format!("{:?}", self.0.arguments), code, stdout: self.log(), stderr: self.errors() }
+    }
+
+    #[track_caller]
+    pub(crate) fn spawn(&self) {
+        let file = |suffix| {
+            let path = self.file(suffix);
+            OpenOptions::new().create(true).append(true).open(&path).expect("the log can be opened")
+        };
+        let mut command = self.0.kind.command();
+        command.arg("agent").args(&self.0.arguments).stdout(file("log")).stderr(file("err"));
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        *self.0.child.borrow_mut() = Some(child);
+    }
+
+    /// Runs a command of `kind`'s command line against this agent. The first argument is the command's name.
+    pub(crate) fn cli<A: AsRef<OsStr>>(&self, kind: Kind, arguments: &[A]) -> Answer {
+        let (command, rest) = arguments.split_first().expect("a command has a name");
+        let address = OsString::from(format!("-rpc-addr={}", self.rpc_address()));
+        let line = [command.as_ref(), &address].into_iter().chain(rest.iter().map(AsRef::as_ref));
+        kind.run(line)
+    }
+
+    /// Runs a command of this agent's own program against it.
+    pub(crate) fn own_cli<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Answer {
+        self.cli(self.kind(), arguments)
+    }
+
+    /// Sends a signal by its name without `SIG`.
+    #[track_caller]
+    pub(crate) fn signal(&self, signal: &str) {
+        let child = self.0.child.borrow();
+        let id = child.as_ref().unwrap_or_else(|| panic!("{} does not run", self.name())).id();
+        let status = Command::new("sh").args(["-c", &format!("kill -{signal} {id}")]).status();
+        assert!(status.is_ok_and(|status| status.success()), "cannot send {signal} to {}", self.name());
+    }
+
+    /// Ends the process as a crash would.
+    #[track_caller]
+    pub(crate) fn kill(&self) {
+        self.signal("KILL");
+        assert_eq!(self.wait_for_end(), None, "{} ended by itself", self.name());
+    }
+
+    /// Waits for the end of the process; its exit code, or `None` if a signal ended it.
+    #[track_caller]
+    pub(crate) fn wait_for_end(&self) -> Option<i32> {
+        let mut child = self.0.child.take().unwrap_or_else(|| panic!("{} does not run", self.name()));
+        wait_until(&mut child, Instant::now() + PROCESS_DEADLINE)
+            .unwrap_or_else(|| panic!("{} did not end:\n{}{}", self.name(), self.log(), self.errors()))
+            .code()
+    }
+
+    /// How the process ended, if it has ended by itself.
+    pub(crate) fn ended(&self) -> Option<ExitStatus> {
+        let mut child = self.0.child.borrow_mut();
+        child.as_mut()?.try_wait().ok()?
+    }
+
+    /// Everything written to standard output, over all starts.
+    pub(crate) fn log(&self) -> String {
+        read(&self.file("log"))
+    }
+
+    /// Everything written to standard error, over all starts.
+    pub(crate) fn errors(&self) -> String {
+        read(&self.file("err"))
+    }
+
+    /// What the agent's recording event handler was given, in order. The agent must have been built with one.
+    #[track_caller]
+    pub(crate) fn recorded(&self) -> Vec<Recorded> {
+        recorder::records_in(&self.file("events"))
+    }
+
+    fn file(&self, suffix: &str) -> PathBuf {
+        self.0.files.with_extension(suffix)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(child) = self.child.get_mut() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
+fn read(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}

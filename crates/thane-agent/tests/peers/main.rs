@@ -1,0 +1,22 @@
+//! Thane beside the real Serf.
+//!
+//! Each test starts agents of both kinds as processes on loopback addresses of their own, drives them through both
+//! command lines, and waits until both say the same. After every test the logs of the Serf agents are read: a
+//! warning or an error that the story does not explain fails the test, because Thane must never send anything that
+//! Serf complains about.
+//!
+//! `cargo xtask test` installs `serf` and runs them. Variables:
+//!
+//! - `THANE_WITHOUT_PEERS=1` skips them, for machines that cannot have `serf`;
+//! - `THANE_PROGRAM` and `SERF_PROGRAM` name other programs to play the two parts. With `THANE_PROGRAM=serf` the
+//!   tests themselves are checked: what they ask of Thane, Serf must do as well.
+
+mod cli_cross;
+mod encryption;
+mod events;
+mod harness;
+mod joining;
+mod leaving_and_failing;
+mod lifecycle;
+mod quiet_logs;
+mod tags;
