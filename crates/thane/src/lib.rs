@@ -1,1 +1,64 @@
-//! To be written.
+//! Cluster membership to embed: find the other members of a service, hear when one joins, leaves or fails, and tell all
+//! of them something. It lives in a [Serf](https://github.com/hashicorp/serf) cluster as an equal, beside Serf's agents.
+//!
+//! ```no_run
+//! use thane::{Event, Node};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let (node, mut events) = Node::builder().name("web-1").tag("role", "web").start_with_events().await?;
+//! node.join(["10.0.0.7", "seed.example:7946"]).await?;
+//! while let Some(event) = events.next().await {
+//!     match event {
+//!         Event::Joined(change) => println!("{} is at {}", change.member.name, change.member.addr),
+//!         Event::Failed(change) => println!("{} failed: {:?}", change.member.name, change.cause),
+//!         other => println!("{other:?}"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! * [`Node::builder`] has the settings; [`Config`] has all of them.
+//! * [`Node`] is a handle: [`Node::join`], [`Node::members`], [`Node::user_event`], [`Node::set_tags`], [`Node::leave`].
+//! * [`Events`] is a subscription. Its queue is bounded: who does not read misses events and is told so, and never slows
+//!   the node.
+//!
+//! # Leaving, stopping, dropping
+//!
+//! [`Node::leave`] tells the cluster that the node goes on purpose; it stays up to answer the others. [`Node::shutdown`]
+//! stops it and frees its ports. Without a leave before it, the others see the node fail after some seconds, which is
+//! right for a crash and wrong for a deployment. Dropping the last handle is a shutdown that nobody waits for.
+//!
+//! # What runs
+//!
+//! One tokio task owns the protocol's state machine ([`thane_core`], which does no I/O) and both sockets; each TCP stream
+//! has a task of its own, and all of them end with the node. Current-thread and multi-thread runtimes both work, and
+//! several nodes may run in one process: there is no global state. Log lines go to [`tracing`] under the targets
+//! `thane::memberlist`, `thane::serf` and `thane::driver`, with the fields `kind`, `member` and `suppressed`.
+//!
+//! A bug of ours never takes the process down: the node stops, says why in one error line, and [`Node::stopped`] returns
+//! [`Stopped::Failed`].
+
+mod addr;
+mod advertise;
+mod builder;
+mod driver;
+mod error;
+mod events;
+mod log;
+mod node;
+mod sockets;
+mod streams;
+
+pub use addr::DEFAULT_PORT;
+pub use builder::{Builder, Profile};
+pub use driver::IoCounters;
+pub use error::{ForceLeaveError, JoinError, LeaveError, SetTagsError, StartError};
+pub use events::{EVENT_QUEUE_MAX, Event, Events, Missed};
+pub use node::{Coalesce, JoinReport, Node, Stopped};
+pub use thane_core::{
+    BroadcastTimeout, Cause, Change, CommandError, Config, ConfigError, Counters, Evidence, ExchangeError,
+    JoinFailure, Key, KeyError, Keyring, Layer, Level, LifeState, Member, NAME_BYTES_MAX, Notice, Path,
+    ProbeFailure, Prune, Replay, State, Stats, Status, StopReason, Tags, TcpProbe, Time,
+    USER_EVENT_BYTES_MAX, UserEvent, Versions,
+};

@@ -1,0 +1,167 @@
+//! Addresses as people write them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use thane_core::JoinFailure;
+use tokio::task::JoinSet;
+
+use crate::error::StartError;
+use crate::sockets;
+
+/// Serf's port. (Serf: `agent/config.go`, `DefaultBindPort`.)
+pub const DEFAULT_PORT: u16 = 7946;
+
+/// How many names are looked up at the same time: each occupies a thread.
+const LOOKUPS_MAX: usize = 16;
+
+/// The host name, which is the default name of a node.
+pub(crate) fn host_name() -> Result<String, StartError> {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let names = [kernel.ok(), std::env::var("HOSTNAME").ok(), std::env::var("COMPUTERNAME").ok()];
+    names
+        .into_iter()
+        .flatten()
+        .map(|name| name.trim().to_owned())
+        .find(|name| !name.is_empty())
+        .ok_or_else(|| StartError::NoName { problem: "neither the kernel nor HOSTNAME tells it".to_owned() })
+}
+
+/// Reads an address to listen on or to announce, `host`, `host:port`, `[v6]` or `[v6]:port`, and resolves its host. An
+/// empty host is `0.0.0.0`. Of several addresses an IPv4 one is preferred, as in Go.
+pub(crate) async fn resolve_listen(
+    field: &'static str,
+    text: &str,
+    default_port: u16,
+) -> Result<SocketAddr, StartError> {
+    let wrong = |problem: String| StartError::Address { field, value: text.to_owned(), problem };
+    let (host, port) = split_listen(text, default_port).map_err(wrong)?;
+    if host.is_empty() {
+        return Ok(SocketAddr::from(([0, 0, 0, 0], port)));
+    }
+    let addrs: Vec<SocketAddr> =
+        lookup(&host, port).await.map_err(wrong)?.into_iter().map(sockets::canonical).collect();
+    let ipv4 = addrs.iter().find(|addr| addr.is_ipv4());
+    ipv4.or(addrs.first()).copied().ok_or_else(|| wrong(format!("the name {host} has no address")))
+}
+
+fn split_listen(text: &str, default_port: u16) -> Result<(String, u16), String> {
+    if !text.starts_with('[') && text.matches(':').count() > 1 {
+        return Err(format!(
+            "address {text}: too many colons in address; write IPv6 addresses in brackets: [{text}]"
+        ));
+    }
+    split_port(text, default_port)
+}
+
+/// Splits `host[:port]`. Text that begins with a bracket has a port if a colon follows the last closing one; other text
+/// has one if there is exactly one colon. (memberlist: `util.go`, hasPort and ensurePort.)
+fn split_port(text: &str, default_port: u16) -> Result<(String, u16), String> {
+    let colon = match text.strip_prefix('[') {
+        Some(_) => text.rfind(']').and_then(|end| text[end..].find(':').map(|colon| end + colon)),
+        None if text.matches(':').count() == 1 => text.find(':'),
+        None => None,
+    };
+    let (host, port) = match colon {
+        None => (text, default_port),
+        Some(colon) => {
+            let port = &text[colon + 1..];
+            (
+                &text[..colon],
+                port.parse().map_err(|_no_port| format!("{port:?} is no port; it must be 0 to 65535"))?,
+            )
+        }
+    };
+    let host = host.strip_prefix('[').map_or(host, |host| host.strip_suffix(']').unwrap_or(host));
+    if host.contains(['[', ']']) {
+        return Err(format!("address {text}: brackets belong around an IPv6 address and nowhere else"));
+    }
+    Ok((host.to_owned(), port))
+}
+
+async fn lookup(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    match tokio::net::lookup_host((host, port)).await {
+        Ok(addrs) => Ok(addrs.collect()),
+        Err(error) => Err(format!("lookup {host}: {error}")),
+    }
+}
+
+/// One address to join, and which of the given texts it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JoinTarget {
+    pub(crate) addr: SocketAddr,
+    pub(crate) given: String,
+}
+
+impl JoinTarget {
+    /// The failures of a join under the texts that the user gave.
+    pub(crate) fn blame(targets: &[Self], failures: &[JoinFailure]) -> Vec<(String, String)> {
+        // Two texts may stand for one address: each failure takes the next text that is left.
+        let mut left: Vec<&Self> = targets.iter().collect();
+        let mut blamed = Vec::with_capacity(failures.len());
+        for failure in failures {
+            let at = left.iter().position(|target| target.addr == failure.addr);
+            let given = at.map_or_else(|| failure.addr.to_string(), |at| left.remove(at).given.clone());
+            blamed.push((given, failure.to_string()));
+        }
+        blamed
+    }
+}
+
+/// Resolves what a join was given, in order: the addresses, and what could not be resolved with the reason.
+pub(crate) async fn resolve_join(
+    given: &[String],
+    default_port: u16,
+) -> (Vec<JoinTarget>, Vec<(String, String)>) {
+    let mut targets = Vec::new();
+    let mut failed = Vec::new();
+    for some in given.chunks(LOOKUPS_MAX) {
+        let mut lookups = JoinSet::new();
+        for (i, text) in some.iter().enumerate() {
+            let text = text.clone();
+            lookups.spawn(async move {
+                let found = match split_join(&text, default_port) {
+                    Ok((host, port)) => lookup(&host, port).await,
+                    Err(problem) => Err(problem),
+                };
+                (i, found)
+            });
+        }
+        let mut found = lookups.join_all().await;
+        found.sort_by_key(|(i, _)| *i);
+        for (i, found) in found {
+            let given = &some[i];
+            match found {
+                Ok(addrs) if addrs.is_empty() => {
+                    failed
+                        .push((given.clone(), format!("Failed to resolve {given}: the name has no address")));
+                }
+                Ok(addrs) => {
+                    targets.extend(addrs.into_iter().map(|addr| JoinTarget { addr, given: given.clone() }));
+                }
+                Err(problem) => failed.push((given.clone(), format!("Failed to resolve {given}: {problem}"))),
+            }
+        }
+    }
+    (targets, failed)
+}
+
+/// Reads `[name/]host[:port]`. The name is for transports that route by name; ours does not. (memberlist: `memberlist.go`,
+/// resolveAddr.)
+fn split_join(text: &str, default_port: u16) -> Result<(String, u16), String> {
+    let host_port = match text.split_once('/') {
+        Some(("", _)) => return Err("the node name before the slash is empty".to_owned()),
+        Some((_name, host_port)) => host_port,
+        None => text,
+    };
+    let (host, port) = split_port(host_port, default_port)?;
+    if host.is_empty() {
+        return Err("the host is empty; give an address or a name".to_owned());
+    }
+    Ok((host, port))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! From settings to a running node.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use thane_core::{Config, Key, Keyring, Seed, Tags};
+
+use crate::addr;
+use crate::advertise;
+use crate::driver;
+use crate::error::StartError;
+use crate::events::Events;
+use crate::node::Node;
+use crate::sockets;
+
+/// memberlist's presets: how fast, and how patient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Profile {
+    /// One data centre: [`Config::lan`].
+    #[default]
+    Lan,
+    /// Members far apart: [`Config::wan`].
+    Wan,
+    /// One machine: [`Config::local`].
+    Local,
+}
+
+/// Settings for a node. Everything has a default; in most machines `Node::builder().start()` works.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), thane::StartError> {
+/// use std::time::Duration;
+///
+/// let node = thane::Node::builder()
+///     .name("web-1")
+///     .bind("127.0.0.1:0")
+///     .tag("role", "web")
+///     .profile(thane::Profile::Local)
+///     .configure(|config| config.reconnect_timeout = Duration::from_secs(3600))
+///     .start()
+///     .await?;
+/// assert_eq!(node.tags().await["role"], "web");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Default)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct Builder {
+    name: Option<String>,
+    bind: Option<String>,
+    advertise: Option<String>,
+    interface: Option<String>,
+    tags: Tags,
+    profile: Profile,
+    keyring: Keyring,
+    label: String,
+    protocol: Option<u8>,
+    compression: Option<bool>,
+    configure: Vec<Configure>,
+}
+
+type Configure = Box<dyn FnOnce(&mut Config) + Send>;
+
+impl Builder {
+    /// The node's name, its identity in the cluster: unique, and the same after a restart. Default: the host name.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Where to listen: `host`, `host:port`, `[v6]` or `[v6]:port`. Port 0 takes a port that is free for both UDP and TCP.
+    /// Default: `0.0.0.0:7946`.
+    pub fn bind(mut self, addr: impl Into<String>) -> Self {
+        self.bind = Some(addr.into());
+        self
+    }
+
+    /// Where the others reach us, in the same forms; the port defaults to the bound one. Default: the address we listen
+    /// on, or a private address of the machine if that is `0.0.0.0`.
+    pub fn advertise(mut self, addr: impl Into<String>) -> Self {
+        self.advertise = Some(addr.into());
+        self
+    }
+
+    /// Listens on this network interface: on its first address if `bind` is `0.0.0.0`, else `bind` must be one of its
+    /// addresses.
+    pub fn interface(mut self, name: impl Into<String>) -> Self {
+        self.interface = Some(name.into());
+        self
+    }
+
+    /// Adds a tag, or replaces it.
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(key.into(), value.into());
+        self
+    }
+
+    /// Replaces all tags. Encoded they may have 512 bytes.
+    pub fn tags(mut self, tags: Tags) -> Self {
+        self.tags = tags;
+        self
+    }
+
+    /// The preset to begin with. All members of a cluster should use the same. Default: [`Profile::Lan`].
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// Encrypts with this key and accepts nothing else. Replaces a keyring given before.
+    pub fn key(mut self, key: Key) -> Self {
+        self.keyring = Keyring::new([key]);
+        self
+    }
+
+    /// Encrypts with the ring's primary key and accepts all its keys. An empty ring turns encryption off, the default.
+    pub fn keyring(mut self, keyring: Keyring) -> Self {
+        self.keyring = keyring;
+        self
+    }
+
+    /// The cluster's label: packets of clusters with another one are refused. Default: none.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// The Serf protocol version to speak, 2 to 5. Default: 5.
+    pub fn protocol(mut self, version: u8) -> Self {
+        self.protocol = Some(version);
+        self
+    }
+
+    /// Whether to compress what we send. Default: yes.
+    pub fn compression(mut self, on: bool) -> Self {
+        self.compression = Some(on);
+        self
+    }
+
+    /// Changes anything else of the settings. This is applied last, in the order given, when all the rest is known.
+    pub fn configure(mut self, change: impl FnOnce(&mut Config) + Send + 'static) -> Self {
+        self.configure.push(Box::new(change));
+        self
+    }
+
+    /// Opens the sockets and starts the node, alone in a cluster of its own. It runs on the tokio runtime that this is
+    /// called in, which needs its time and I/O drivers enabled.
+    ///
+    /// If the future is dropped nothing is left behind.
+    ///
+    /// # Errors
+    /// When a setting cannot be used or an address is taken; the error says which, and what to do.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn start(self) -> Result<Node, StartError> {
+        // The first subscription ends here, before anybody could read from it.
+        self.start_with_events().await.map(|(node, _events)| node)
+    }
+
+    /// As [`Builder::start`], with a subscription that misses nothing: it begins with the node's own join.
+    ///
+    /// # Errors
+    /// As [`Builder::start`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn start_with_events(mut self) -> Result<(Node, Events), StartError> {
+        let name = match self.name.take() {
+            Some(name) => name,
+            None => addr::host_name()?,
+        };
+        let bind =
+            addr::resolve_listen("bind", self.bind.as_deref().unwrap_or("0.0.0.0"), addr::DEFAULT_PORT)
+                .await?;
+        let bind = match &self.interface {
+            Some(interface) => advertise::on_interface(interface, bind)?,
+            None => bind,
+        };
+        let sockets = sockets::listen(bind)?;
+        let advertise = self.advertise_addr(sockets.addr).await?;
+        let config = self.config(name, advertise, sockets.addr.port());
+        driver::start(config, seed()?, sockets)
+    }
+
+    /// The address to announce, given the one we listen on.
+    async fn advertise_addr(&self, listening: SocketAddr) -> Result<SocketAddr, StartError> {
+        match &self.advertise {
+            Some(text) => addr::resolve_listen("advertise", text, listening.port()).await,
+            None => Ok(SocketAddr::new(advertise::ip_for(listening.ip())?, listening.port())),
+        }
+    }
+
+    fn config(self, name: String, advertise: SocketAddr, bind_port: u16) -> Config {
+        let preset = match self.profile {
+            Profile::Lan => Config::lan,
+            Profile::Wan => Config::wan,
+            Profile::Local => Config::local,
+        };
+        let mut config = preset(name, advertise);
+        config.bind_port = bind_port;
+        config.tags = self.tags;
+        config.keyring = self.keyring;
+        config.label = self.label;
+        config.protocol = self.protocol.unwrap_or(config.protocol);
+        config.compression = self.compression.unwrap_or(config.compression);
+        for change in self.configure {
+            change(&mut config);
+        }
+        config
+    }
+}
+
+fn seed() -> Result<Seed, StartError> {
+    let mut bytes = [0; 32];
+    // The library's error says nothing but that it is one.
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_unspecified| StartError::NoRandomness)?;
+    Ok(Seed(bytes))
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("bind", &self.bind)
+            .field("advertise", &self.advertise)
+            .field("interface", &self.interface)
+            .field("tags", &self.tags)
+            .field("profile", &self.profile)
+            .field("keyring", &self.keyring)
+            .field("label", &self.label)
+            .field("protocol", &self.protocol)
+            .field("compression", &self.compression)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,514 @@
+//! The driver: one task that owns the core and the sockets.
+//!
+//! It does what the core's contract says: give it one input, take all its outputs, wait for the next input or the next
+//! deadline. There are no decisions about the protocol here.
+//!
+//! Order matters in one place. A node that was busy, or paused, finds packets and an expired timeout at the same time, and
+//! the packets may hold the very ack that the timeout is about. So whatever woke the loop, it first takes the packets and
+//! stream events that are here (up to a limit, so that a flood cannot stop the clock), and only then judges timeouts.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use thane_core::{
+    BroadcastTimeout, CommandError, Config, JoinFailure, Node as Core, OpId, Outcome, Output, Prune, Replay,
+    Seed, StreamFailure, StreamId, Tags, Time,
+};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::error::StartError;
+use crate::events::{Event, Events, Hub};
+use crate::log;
+use crate::node::{Coalesce, Inner, Last, Node, Stopped};
+use crate::sockets::{self, Sockets};
+use crate::streams::{self, StreamEvent, Streams, What};
+
+/// Commands that wait for the driver; further callers wait their turn.
+const COMMANDS_MAX: usize = 64;
+/// Commands that take time and are under way; the driver takes no further ones then.
+const PENDING_MAX: usize = 1024;
+/// Packets taken between two looks at the clock.
+const PACKETS_AT_ONCE_MAX: usize = 64;
+/// Stream events taken between two looks at the clock.
+const STREAM_EVENTS_AT_ONCE_MAX: usize = 64;
+/// The largest UDP payload there is.
+const PACKET_BYTES_MAX: usize = 65_535;
+/// Failures to send or write that are reported to the core after one input.
+const FAILURES_AT_ONCE_MAX: usize = 64;
+/// The longest sleep: long enough to cost nothing, short enough for every timer implementation.
+const SLEEP_MAX: Duration = Duration::from_secs(3600);
+/// First and longest pause after a socket reported an error of its own, such as too many open files.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// What a handle asks of the driver.
+pub(crate) enum Command {
+    Join { addrs: Vec<SocketAddr>, replay: Replay, reply: Reply<Result<JoinOutcome, CommandError>> },
+    Leave { reply: Reply<Result<(), CommandError>> },
+    ForceLeave { name: String, prune: Prune, reply: Reply<Settled> },
+    UserEvent { name: String, payload: Bytes, coalesce: Coalesce, reply: Reply<Result<u64, CommandError>> },
+    SetTags { tags: Tags, reply: Reply<Settled> },
+    Read(Box<dyn FnOnce(&Core) + Send>),
+    ReadIo { reply: Reply<IoCounters> },
+}
+
+type Reply<T> = oneshot::Sender<T>;
+type Settled = Result<Result<(), BroadcastTimeout>, CommandError>;
+
+/// What came of a join, by address.
+#[derive(Debug)]
+pub(crate) struct JoinOutcome {
+    pub(crate) contacted: usize,
+    pub(crate) failed: Vec<JoinFailure>,
+}
+
+/// Counts of what happened between the operating system and the protocol. Each only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct IoCounters {
+    /// Packets dropped because the operating system had no room to send them.
+    pub packets_unsent: u64,
+    /// Packets that the operating system refused to send.
+    pub send_errors: u64,
+    /// Errors when receiving packets; most are late news of earlier ones that could not be delivered.
+    pub receive_errors: u64,
+    /// Errors when accepting streams, such as too many open files.
+    pub accept_errors: u64,
+    /// Streams closed because there were too many, or because too much waited to be written.
+    pub streams_overflowed: u64,
+}
+
+/// Starts a node on sockets that are open.
+pub(crate) fn start(config: Config, seed: Seed, sockets: Sockets) -> Result<(Node, Events), StartError> {
+    let start = Instant::now();
+    let flush_max = config.tcp_timeout;
+    let core = Core::new(config, seed, Time::ZERO).map_err(StartError::Config)?;
+    let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
+    let (stop_in, stop) = watch::channel(false);
+    let (stopped_in, stopped) = watch::channel(None);
+    let hub = Arc::new(Hub::default());
+    let events = hub.subscribe();
+    let last = Arc::new(OnceLock::new());
+    let node = Node::new(Inner {
+        name: core.config().name.clone(),
+        local_addr: sockets.addr,
+        advertise_addr: core.config().advertise,
+        start,
+        first_self: core.local(),
+        commands: commands_in,
+        stop: stop_in,
+        stopped,
+        last: Arc::clone(&last),
+        hub: Arc::clone(&hub),
+    });
+    let driver = Driver {
+        core,
+        start,
+        sockets,
+        packet: vec![0; PACKET_BYTES_MAX],
+        streams: Streams::new(flush_max),
+        commands,
+        stop,
+        hub: Arc::clone(&hub),
+        pending: BTreeMap::new(),
+        failures: VecDeque::new(),
+        io: IoCounters::default(),
+        receive_pause: Pause::default(),
+        accept_pause: Pause::default(),
+        must_stop: None,
+    };
+    tokio::spawn(supervise(driver, Ending { hub, last, stopped: stopped_in }));
+    Ok((node, events))
+}
+
+/// Runs the driver in a task of its own, so that a panic, which is a bug of ours, ends this node and nothing else.
+async fn supervise(driver: Driver, ending: Ending) {
+    let stopped = match tokio::spawn(driver.run()).await {
+        Ok((stopped, last)) => {
+            // Nobody else sets it.
+            _ = ending.last.set(last);
+            stopped
+        }
+        Err(error) => {
+            let text = match error.try_into_panic() {
+                Ok(panic) => format!("a bug in thane, please report it: {}", panic_text(&*panic)),
+                Err(error) => error.to_string(),
+            };
+            tracing::error!(target: "thane::driver", kind = "node_failed", "the node has stopped: {text}");
+            Stopped::Failed(text)
+        }
+    };
+    ending.end();
+    ending.stopped.send_replace(Some(stopped));
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic without a text")
+}
+
+/// What must happen when the node has stopped, even if only because the runtime is dropped under it.
+struct Ending {
+    hub: Arc<Hub>,
+    last: Arc<OnceLock<Last>>,
+    stopped: watch::Sender<Option<Stopped>>,
+}
+
+impl Ending {
+    fn end(&self) {
+        self.hub.end(&mut || self.last.get().map(|last| last.core.members().collect()).unwrap_or_default());
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The task's state.
+struct Driver {
+    core: Core,
+    /// Zero on the core's clock.
+    start: Instant,
+    sockets: Sockets,
+    /// Where packets are received.
+    packet: Vec<u8>,
+    streams: Streams,
+    commands: mpsc::Receiver<Command>,
+    stop: watch::Receiver<bool>,
+    hub: Arc<Hub>,
+    /// Who waits for the end of which command.
+    pending: BTreeMap<OpId, Pending>,
+    /// What went wrong while doing what the core said, to be told to it afterwards.
+    failures: VecDeque<Failure>,
+    io: IoCounters,
+    receive_pause: Pause,
+    accept_pause: Pause,
+    must_stop: Option<Stopped>,
+}
+
+enum Pending {
+    Join(Reply<Result<JoinOutcome, CommandError>>),
+    Leave(Reply<Result<(), CommandError>>),
+    Settle(Reply<Settled>),
+}
+
+enum Failure {
+    Send { to: SocketAddr, error: String },
+    Stream { stream: StreamId, failure: StreamFailure },
+}
+
+impl Driver {
+    async fn run(mut self) -> (Stopped, Last) {
+        // A fresh socket counts as not writable until the runtime has looked; the first packets would be dropped.
+        if let Err(error) = self.sockets.udp.writable().await {
+            tracing::debug!(target: "thane::driver", kind = "udp_writable", %error, "the UDP socket is not ready");
+        }
+        self.drain();
+        let stopped = self.serve().await;
+        self.streams.shutdown().await;
+        tracing::debug!(target: "thane::driver", kind = "node_stopped", "the node has stopped: {stopped:?}");
+        (stopped, Last { core: self.core, io: self.io })
+    }
+
+    async fn serve(&mut self) -> Stopped {
+        let sleep = tokio::time::sleep_until(self.start);
+        tokio::pin!(sleep);
+        loop {
+            if let Some(stopped) = self.must_stop.take() {
+                return stopped;
+            }
+            sleep.as_mut().reset(self.wake_at());
+            tokio::select! {
+                requested = self.stop.changed() => {
+                    return if requested.is_ok() { Stopped::Requested } else { Stopped::Dropped };
+                }
+                // The packets are taken below, whatever woke us.
+                ready = self.sockets.udp.readable(), if self.receive_pause.is_over() => {
+                    if let Err(error) = ready {
+                        self.receive_failed(&error);
+                    }
+                }
+                accepted = self.sockets.tcp.accept(), if self.accept_pause.is_over() => self.accepted(accepted),
+                Some(event) = self.streams.events.recv() => self.stream_event(event),
+                Some(ended) = self.streams.tasks.join_next() => {
+                    if let Err(error) = ended && error.is_panic() {
+                        tracing::error!(target: "thane::driver", kind = "stream_failed", %error, "a stream has stopped: a bug in thane, please report it");
+                    }
+                }
+                Some(command) = self.commands.recv(), if self.pending.len() < PENDING_MAX => self.command(command),
+                () = self.hub.marker_wanted.notified() => self.hub.mark(&mut || self.core.members().collect()),
+                () = &mut sleep => {}
+            }
+            self.receive_packets();
+            self.receive_stream_events();
+            let now = self.now();
+            if self.core.poll_timeout() <= now {
+                self.core.handle_timeout(now);
+                self.drain();
+            }
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::from_start(self.start.elapsed())
+    }
+
+    /// The next moment at which something must be done by the clock.
+    fn wake_at(&self) -> Instant {
+        let core = self.core.poll_timeout().since(self.now()).min(SLEEP_MAX);
+        let core = Instant::now() + core;
+        [self.receive_pause.until, self.accept_pause.until].into_iter().flatten().fold(core, Instant::min)
+    }
+
+    // ---- inputs ----
+
+    fn receive_packets(&mut self) {
+        if !self.receive_pause.is_over() {
+            return;
+        }
+        for _ in 0..PACKETS_AT_ONCE_MAX {
+            match self.sockets.udp.try_recv_from(&mut self.packet) {
+                Ok((bytes, from)) => {
+                    self.receive_pause.clear();
+                    let packet = Bytes::copy_from_slice(&self.packet[..bytes]);
+                    self.core.handle_packet(self.now(), sockets::canonical(from), packet);
+                    self.drain();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    self.receive_failed(&error);
+                    if !self.receive_pause.is_over() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn receive_failed(&mut self, error: &io::Error) {
+        self.io.receive_errors += 1;
+        tracing::debug!(target: "thane::driver", kind = "receive_error", %error, "a packet could not be received");
+        // Some systems report here that an earlier packet found nobody. That is no reason to stop listening.
+        if !matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset) {
+            self.receive_pause.begin();
+        }
+    }
+
+    fn receive_stream_events(&mut self) {
+        for _ in 0..STREAM_EVENTS_AT_ONCE_MAX {
+            match self.streams.events.try_recv() {
+                Ok(event) => self.stream_event(event),
+                Err(_none) => return,
+            }
+        }
+    }
+
+    fn stream_event(&mut self, StreamEvent { stream, what }: StreamEvent) {
+        // The core may have closed it while this was on its way.
+        if !self.streams.is_open(stream) {
+            return;
+        }
+        let now = self.now();
+        match what {
+            What::Connected => {
+                self.streams.connected(stream);
+                self.core.handle_stream_connected(now, stream);
+            }
+            What::Data(bytes) => self.core.handle_stream_data(now, stream, &bytes),
+            What::Ended => self.core.handle_stream_ended(now, stream),
+            What::Failed(failure) => {
+                self.streams.abort(stream);
+                self.core.handle_stream_failed(now, stream, failure);
+            }
+        }
+        self.drain();
+    }
+
+    fn accepted(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        let (socket, from) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                self.io.accept_errors += 1;
+                self.accept_pause.begin();
+                tracing::warn!(target: "thane::driver", kind = "accept_error", "Error accepting TCP connection: {error}; if it says too many open files, raise the limit (ulimit -n)");
+                return;
+            }
+        };
+        self.accept_pause.clear();
+        if !self.streams.has_room() {
+            self.overflowed(from);
+            return;
+        }
+        // `None`: the core has said why. The socket is closed without a word.
+        if let Some(stream) = self.core.handle_stream_accepted(self.now(), sockets::canonical(from)) {
+            // There is room, as just seen.
+            _ = self.streams.accept(stream, socket);
+        }
+        self.drain();
+    }
+
+    fn overflowed(&mut self, peer: SocketAddr) {
+        self.io.streams_overflowed += 1;
+        tracing::debug!(target: "thane::driver", kind = "stream_overflow", %peer, "too many streams, one is closed");
+    }
+
+    fn command(&mut self, command: Command) {
+        let now = self.now();
+        match command {
+            Command::Join { addrs, replay, reply } => match self.core.join(now, &addrs, replay) {
+                Ok(op) => _ = self.pending.insert(op, Pending::Join(reply)),
+                Err(error) => answer(reply, Err(error)),
+            },
+            Command::Leave { reply } => match self.core.leave(now) {
+                Ok(op) => _ = self.pending.insert(op, Pending::Leave(reply)),
+                Err(error) => answer(reply, Err(error)),
+            },
+            Command::ForceLeave { name, prune, reply } => {
+                let begun = self.core.force_leave(now, &name, prune);
+                self.settle(begun, reply);
+            }
+            Command::SetTags { tags, reply } => {
+                let begun = self.core.set_tags(now, tags);
+                self.settle(begun, reply);
+            }
+            Command::UserEvent { name, payload, coalesce, reply } => {
+                answer(reply, self.core.user_event(now, &name, payload, coalesce == Coalesce::Yes));
+            }
+            Command::Read(read) => read(&self.core),
+            Command::ReadIo { reply } => answer(reply, self.io),
+        }
+        self.drain();
+    }
+
+    fn settle(&mut self, begun: Result<OpId, CommandError>, reply: Reply<Settled>) {
+        match begun {
+            Ok(op) => _ = self.pending.insert(op, Pending::Settle(reply)),
+            Err(error) => answer(reply, Err(error)),
+        }
+    }
+
+    // ---- outputs ----
+
+    /// Does everything the core wants done now, and tells it what did not work.
+    fn drain(&mut self) {
+        for _ in 0..=FAILURES_AT_ONCE_MAX {
+            while let Some(output) = self.core.poll_output() {
+                self.perform(output);
+            }
+            let now = self.now();
+            match self.failures.pop_front() {
+                None => return,
+                Some(Failure::Send { to, error }) => self.core.handle_send_failed(now, to, &error),
+                Some(Failure::Stream { stream, failure }) => {
+                    self.core.handle_stream_failed(now, stream, failure)
+                }
+            }
+        }
+        // What is left is told after the next input.
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Send { to, packet } => self.send(to, &packet),
+            Output::Dial { stream, to, timeout } => {
+                if self.streams.dial(stream, to, timeout).is_err() {
+                    self.overflowed(to);
+                    let failure = StreamFailure::Other("too many streams are open".to_owned());
+                    self.failures.push_back(Failure::Stream { stream, failure });
+                }
+            }
+            Output::Write { stream, bytes } => {
+                if self.streams.write(stream, bytes).is_err() {
+                    self.io.streams_overflowed += 1;
+                    self.streams.abort(stream);
+                    let failure = StreamFailure::Other("too much waits to be written".to_owned());
+                    self.failures.push_back(Failure::Stream { stream, failure });
+                }
+            }
+            Output::Close { stream } => {
+                self.streams.close(stream);
+                self.failures.retain(
+                    |failure| !matches!(failure, Failure::Stream { stream: failed, .. } if *failed == stream),
+                );
+            }
+            Output::Event(event) => match Event::from_core(event) {
+                Some(event) => self.hub.publish(event),
+                None => {
+                    tracing::warn!(target: "thane::driver", kind = "unknown_event", "an event of an unknown kind")
+                }
+            },
+            Output::Done { op, outcome } => self.done(op, outcome),
+            Output::Notice(notice) => log::tell(&notice),
+            Output::Stop(reason) => self.must_stop = Some(Stopped::NameConflict(reason.to_string())),
+            other => tracing::warn!(target: "thane::driver", kind = "unknown_output", "not done: {other:?}"),
+        }
+    }
+
+    fn send(&mut self, to: SocketAddr, packet: &[u8]) {
+        match self.sockets.udp.try_send_to(packet, sockets::as_seen_by(self.sockets.addr, to)) {
+            Ok(_bytes) => {}
+            // The protocol lives with loss; waiting would hold up everything else.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.io.packets_unsent += 1,
+            Err(error) => {
+                self.io.send_errors += 1;
+                if self.failures.len() < FAILURES_AT_ONCE_MAX {
+                    self.failures.push_back(Failure::Send { to, error: streams::describe(&error) });
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, op: OpId, outcome: Outcome) {
+        match (self.pending.remove(&op), outcome) {
+            (Some(Pending::Join(reply)), Outcome::Join { contacted, failed }) => {
+                answer(reply, Ok(JoinOutcome { contacted, failed }));
+            }
+            (Some(Pending::Leave(reply)), Outcome::Leave) => answer(reply, Ok(())),
+            (Some(Pending::Settle(reply)), Outcome::ForceLeave(result) | Outcome::SetTags(result)) => {
+                answer(reply, Ok(result));
+            }
+            (pending, outcome) => {
+                // The core answers each command once and in kind; dropping the reply tells the caller otherwise.
+                debug_assert!(false, "{op:?} ended as {outcome:?}, known: {}", pending.is_some());
+                tracing::error!(target: "thane::driver", kind = "unknown_outcome", "{op:?} ended as {outcome:?}: a bug in thane, please report it");
+            }
+        }
+    }
+}
+
+/// Answers a caller, who may have given up.
+fn answer<T>(reply: Reply<T>, value: T) {
+    drop(reply.send(value));
+}
+
+/// A pause after errors of a socket, doubled from one to the next.
+#[derive(Debug, Default)]
+struct Pause {
+    until: Option<Instant>,
+    length: Duration,
+}
+
+impl Pause {
+    fn begin(&mut self) {
+        self.length = (self.length * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        self.until = Some(Instant::now() + self.length);
+    }
+
+    /// Whether there is none, or it has passed.
+    fn is_over(&self) -> bool {
+        self.until.is_none_or(|until| until <= Instant::now())
+    }
+
+    /// The socket works again.
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
