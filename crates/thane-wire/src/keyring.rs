@@ -157,3 +157,56 @@ impl Keyring {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> Key {
+        Key::new(&[byte; 16]).unwrap()
+    }
+
+    #[test]
+    fn only_three_lengths_are_keys() {
+        for length in 0..40 {
+            let made = Key::new(&vec![1; length]).map(|key| key.as_bytes().len());
+            let wanted =
+                if [16, 24, 32].contains(&length) { Ok(length) } else { Err(KeyError::Length(length)) };
+            assert_eq!(made, wanted);
+        }
+    }
+
+    #[test]
+    fn base64_is_read_as_go_reads_it() {
+        let text = "AQEBAQEBAQEBAQEBAQEBAQ==";
+        assert_eq!(key(1).to_base64(), text);
+        assert_eq!(Key::from_base64(text), Ok(key(1)));
+        assert_eq!(Key::from_base64("AQEBAQEBAQEB\r\nAQEBAQEBAQ==\n"), Ok(key(1)));
+        assert_eq!(Key::from_base64("AQEBAQEBAQEBAQEBAQEBAf=="), Ok(key(1)), "left-over bits");
+        for bad in ["AQEBAQEBAQEBAQEBAQEBAQ", "AQEBAQEBAQEBAQEBAQEBA_==", " AQEBAQEBAQEBAQEBAQEBAQ==", "!"] {
+            assert!(matches!(Key::from_base64(bad), Err(KeyError::Base64(_))), "{bad}");
+        }
+        assert_eq!(Key::from_base64("AQE="), Err(KeyError::Length(2)));
+    }
+
+    #[test]
+    fn debug_output_hides_the_key() {
+        assert_eq!(format!("{:?}", key(7)), "Key(128 bits)");
+    }
+
+    #[test]
+    fn the_primary_moves_and_stays_put() {
+        let mut ring = Keyring::new([key(1), key(2), key(1)]);
+        assert_eq!(ring.keys(), [key(1), key(2)]);
+        ring.install(key(3));
+        ring.install(key(2));
+        assert_eq!(ring.keys(), [key(1), key(2), key(3)]);
+        assert_eq!(ring.use_key(&key(4)), Err(KeyError::NotInRing));
+        assert_eq!(ring.remove(&key(1)), Err(KeyError::RemovesPrimary));
+        assert_eq!(ring.use_key(&key(3)), Ok(()));
+        assert_eq!(ring.keys(), [key(3), key(1), key(2)]);
+        assert_eq!(ring.remove(&key(1)), Ok(()));
+        assert_eq!(ring.remove(&key(9)), Ok(()));
+        assert_eq!(ring.keys(), [key(3), key(2)]);
+    }
+}

@@ -115,6 +115,8 @@ pub enum Checksum {
 }
 
 impl Codec {
+    /// A codec with these settings.
+    ///
     /// # Errors
     /// [`DecodeError::TooLarge`] when the label is longer than [`LABEL_BYTES_MAX`] bytes.
     pub fn new(config: CodecConfig) -> Result<Self, DecodeError> {

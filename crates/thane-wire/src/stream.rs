@@ -415,6 +415,9 @@ impl Codec {
     /// `nonce` as in [`Codec::seal_packet`].
     ///
     /// Peers refuse an encrypted message that is longer than [`STREAM_FRAME_BYTES_MAX`] in its envelope.
+    ///
+    /// # Panics
+    /// If the message is encrypted and has 4 GiB or more: a bug of the caller.
     pub fn seal_stream(&self, role: Role, message: &[u8], nonce: [u8; 12]) -> Vec<u8> {
         let label = if role == Role::Dialer { self.config().label.as_str() } else { "" };
         // memberlist compresses streams even when that makes them longer.
@@ -429,7 +432,8 @@ impl Codec {
         }
         let frame_at = out.len();
         out.push(kind::ENCRYPT);
-        out.extend_from_slice(&(sealed_len as u32).to_be_bytes());
+        let length = u32::try_from(sealed_len).expect("a frame's length has 32 bits");
+        out.extend_from_slice(&length.to_be_bytes());
         let associated = [&out[frame_at..], self.config().label.as_bytes()].concat();
         envelope::seal(
             &self.config().keyring,
@@ -440,5 +444,69 @@ impl Codec {
             &mut out,
         );
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gossip::NodeStateKind;
+    use crate::packet::CodecConfig;
+
+    fn push(bytes: &[u8]) -> Result<Option<StreamMessage>, StreamError> {
+        let codec = Codec::new(CodecConfig::default()).unwrap();
+        StreamDecoder::new(Role::Acceptor).push(&codec, bytes)
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_does_not_hide_the_others() {
+        let node = |name| NodeState {
+            name,
+            addr: &[127, 0, 0, 1],
+            port: 7946,
+            meta: None,
+            incarnation: 1,
+            state: NodeStateKind::Alive,
+            versions: &[1, 5, 2, 0, 0, 0],
+        };
+        let mut records = Vec::new();
+        node("first").encode(&mut records);
+        // A name that is not UTF-8, a port that is too large, something else than a map.
+        records.extend_from_slice(b"\x81\xa4Name\xa1\xff\x81\xa4Port\xce\0\x01\0\0\x07");
+        node("last").encode(&mut records);
+        let mut message = Vec::new();
+        PushPull::encode(false, 5, &records, b"state", &mut message);
+        let Ok(Some(StreamMessage::PushPull(exchange))) = push(&message) else { panic!("no push/pull") };
+        let nodes: Vec<_> = exchange.nodes().collect();
+        assert_eq!(nodes[0], Ok(node("first")));
+        assert_eq!(nodes[1], Err(DecodeError::NotUtf8 { field: "Name" }));
+        assert_eq!(nodes[2], Err(DecodeError::OutOfRange { field: "Port" }));
+        assert!(matches!(nodes[3], Err(DecodeError::WrongType { .. })));
+        assert_eq!(nodes[4..], [Ok(node("last"))]);
+        assert_eq!(&exchange.user_state[..], b"state");
+    }
+
+    #[test]
+    fn a_stream_is_decoded_once() {
+        let codec = Codec::new(CodecConfig::default()).unwrap();
+        let mut decoder = StreamDecoder::new(Role::Acceptor);
+        let mut message = Vec::new();
+        encode_user(b"once", &mut message);
+        message.extend_from_slice(b"what follows");
+        let once = StreamMessage::User(Bytes::from_static(b"once"));
+        assert_eq!(decoder.push(&codec, &message), Ok(Some(once)));
+        assert_eq!(decoder.push(&codec, &message), Ok(None));
+        assert_eq!(decoder.ended(), StreamError::Ended(2 * message.len()));
+    }
+
+    #[test]
+    fn each_end_takes_its_own_messages() {
+        for kind in 0..=255 {
+            let refused = Err(DecodeError::UnknownType(kind));
+            let acceptor = first_step(Role::Acceptor, kind).map(|_step| ());
+            assert_eq!(acceptor, if matches!(kind, 0 | 6 | 8) { Ok(()) } else { refused.clone() });
+            let dialer = first_step(Role::Dialer, kind).map(|_step| ());
+            assert_eq!(dialer, if matches!(kind, 2 | 6 | 13) { Ok(()) } else { refused });
+        }
     }
 }
