@@ -13,6 +13,7 @@ use thiserror::Error;
 ///
 /// The presets are memberlist's and Serf's; the comment of each field gives LAN / WAN / local where they differ.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own in Serf's configuration too")]
 pub struct Config {
     /// The member's name, its identity in the cluster. Not empty; at most [`NAME_BYTES_MAX`] bytes.
     pub name: String,
@@ -110,7 +111,7 @@ pub struct Config {
     pub name_conflict_resolution: bool,
 }
 
-/// Largest user event limit that may be configured, in bytes. (Serf: `serf.go`, UserEventSizeLimit.)
+/// Largest user event limit that may be configured, in bytes. (Serf: `serf.go`, `UserEventSizeLimit`.)
 pub const USER_EVENT_BYTES_MAX: usize = 9216;
 /// Longest name, in bytes: it must fit several times into one packet.
 pub const NAME_BYTES_MAX: usize = 255;

@@ -34,15 +34,23 @@
 //! assert_eq!(node.members().count(), 1);
 //! ```
 
+mod awareness;
+mod broadcast_queue;
 mod config;
 mod event;
+mod formulas;
+mod lamport;
 mod member;
 mod node;
 mod notice;
+mod notice_limit;
 mod output;
 mod rng;
 mod stats;
+mod suspicion;
+mod table;
 mod time;
+mod timers;
 
 pub use config::{Config, ConfigError, NAME_BYTES_MAX, USER_EVENT_BYTES_MAX};
 pub use event::{Cause, Change, Event, Path, ProbeFailure, TcpProbe, UserEvent};

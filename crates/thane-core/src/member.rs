@@ -9,7 +9,7 @@ use thane_wire::tags::{self, Tags};
 
 use crate::time::Time;
 
-/// What Serf's users see of a member. (Serf: `serf.go`, MemberStatus.)
+/// What Serf's users see of a member. (Serf: `serf.go`, `MemberStatus`.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Status {
     /// In the cluster, suspected or not.

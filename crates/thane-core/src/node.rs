@@ -1,20 +1,63 @@
 //! The node: one member of the cluster, and everything it knows.
+//!
+//! This file holds the state, the entry points and the helpers that every part uses. The protocol itself is in the parts:
+//!
+//! | part | what |
+//! | --- | --- |
+//! | `packets` | a packet's way in, pings and acks, sending |
+//! | `membership` | alive, suspect, dead, refutation: the detector's state machine |
+//! | `probe` | who is probed when, and what follows |
+//! | `gossip` | rounds, piggyback, what goes into a packet |
+//! | `streams` | TCP exchanges from dial to close |
+//! | `push_pull` | full state: writing it and merging it |
+//! | `status` | Serf's view of members: hooks from the detector, intents, reaping, reconnecting |
+//! | `commands` | join, leave, force-leave, tags: commands that take time |
+//! | `user_events` | user events |
+//! | `queries` | other nodes' queries, relays, the vote over our name |
 
+mod commands;
+mod gossip;
+mod membership;
+mod packets;
+mod probe;
+mod push_pull;
+mod queries;
+mod status;
+mod streams;
+mod user_events;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use thane_wire::packet::{Codec, CodecConfig};
 use thane_wire::tags::Tags;
 
+use self::commands::Op;
+use self::packets::RelayedPing;
+use self::probe::Prober;
+use self::queries::{QueryBuffer, Vote};
+use self::status::RecentIntents;
+use self::streams::Stream;
+use self::user_events::EventBuffer;
+use crate::awareness::Awareness;
+use crate::broadcast_queue::BroadcastQueue;
 use crate::config::{Config, ConfigError};
-use crate::event::Cause;
-use crate::member::{Member, State};
+use crate::event::{Cause, Change, Event};
+use crate::lamport::LamportClock;
+use crate::member::{Member, State, Status};
+use crate::notice::{Layer, Level, Notice};
+use crate::notice_limit::NoticeLimit;
 use crate::output::{CommandError, OpId, Output, StreamId};
-use crate::rng::Seed;
+use crate::rng::{Rng, Seed};
 use crate::stats::{Counters, Stats};
+use crate::table::{MemberId, Table};
 use crate::time::Time;
+use crate::timers::{Timer, Timers};
 
-/// Where the local node stands between start and stop. (Serf: `serf.go`, SerfState.)
+/// Where the local node stands between start and stop. (Serf: `serf.go`, `SerfState`.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LifeState {
     /// Running.
@@ -71,7 +114,59 @@ pub struct Evidence {
 
 /// One member of the cluster, as a state machine. See the crate's documentation for how to drive it.
 #[derive(Debug)]
-pub struct Node {}
+pub struct Node {
+    config: Config,
+    codec: Codec,
+    rng: Rng,
+    now: Time,
+    timers: Timers,
+    outputs: VecDeque<Output>,
+    counters: Counters,
+    notice_limit: NoticeLimit,
+
+    life: LifeState,
+    /// Whether the detector's half of the leave is done: from then on, what is said about us is no longer answered.
+    said_goodbye: bool,
+    table: Table,
+    own: MemberId,
+    /// The last incarnation of ours that was issued. Only ever raised.
+    own_incarnation: u32,
+    /// Our tags as the wire has them.
+    own_meta: Bytes,
+    awareness: Awareness,
+    prober: Prober,
+    relayed_pings: BTreeMap<u32, RelayedPing>,
+    next_seq: u32,
+    next_suspicion: u64,
+    /// When a member was last told of what we hold against it (see `membership`), so that it is told once an interval.
+    reminded: BTreeMap<MemberId, Time>,
+
+    streams: BTreeMap<StreamId, Stream>,
+    next_stream: u64,
+    ops: BTreeMap<OpId, Op>,
+    next_op: u64,
+
+    /// Statements about members, one a member.
+    statements: BroadcastQueue,
+    /// Serf's three queues. Their messages carry memberlist's user type byte already.
+    intents: BroadcastQueue,
+    queries: BroadcastQueue,
+    events: BroadcastQueue,
+
+    member_clock: LamportClock,
+    event_clock: LamportClock,
+    query_clock: LamportClock,
+    recent_intents: RecentIntents,
+    event_buffer: EventBuffer,
+    query_buffer: QueryBuffer,
+    vote: Option<Vote>,
+}
+
+/// A node that was not woken for this much longer than it asked for takes itself for paused (stopped, swapped out, starved), when
+/// this is longer than its probe interval.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// Above this size the invariants, which look at every member, are no longer checked after every input of a debug build.
+const CHECKED_MEMBERS_MAX: usize = 48;
 
 impl Node {
     /// A node of its own, alone in its cluster until [`Node::join`] or until somebody joins it.
@@ -79,70 +174,159 @@ impl Node {
     /// # Errors
     /// Every problem of the configuration.
     pub fn new(config: Config, seed: Seed, now: Time) -> Result<Self, Vec<ConfigError>> {
-        let _ = (config, seed, now);
-        todo!()
+        config.validate()?;
+        let codec = Codec::new(CodecConfig {
+            label: config.label.clone(),
+            keyring: config.keyring.clone(),
+            verify_incoming: config.verify_incoming,
+            verify_outgoing: config.verify_outgoing,
+            compression: config.compression,
+            padded_envelopes: false,
+            skip_inbound_label_check: config.skip_inbound_label_check,
+        })
+        .map_err(|_too_long| {
+            let value = format!("{} bytes", config.label.len());
+            vec![ConfigError { field: "label", value, rule: "must have at most 255 bytes" }]
+        })?;
+        let mut rng = Rng::new(seed);
+        let mut table = Table::default();
+        let name: Arc<str> = Arc::from(config.name.as_str());
+        let own =
+            table.add(name, config.advertise.ip().to_canonical(), config.advertise.port(), now, &mut rng);
+        let own_meta = Bytes::from(crate::config::encode_meta(config.protocol, &config.tags));
+        let next_seq = rng.u32();
+        let mut node = Self {
+            awareness: Awareness::new(config.awareness_max_multiplier),
+            recent_intents: RecentIntents::default(),
+            event_buffer: EventBuffer::new(config.event_buffer_size as u64),
+            query_buffer: QueryBuffer::new(config.query_buffer_size as u64),
+            config,
+            codec,
+            rng,
+            now,
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+            notice_limit: NoticeLimit::default(),
+            life: LifeState::Alive,
+            said_goodbye: false,
+            table,
+            own,
+            own_incarnation: 0,
+            own_meta,
+            prober: Prober::default(),
+            relayed_pings: BTreeMap::new(),
+            next_seq,
+            next_suspicion: 0,
+            reminded: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            next_stream: 0,
+            ops: BTreeMap::new(),
+            next_op: 0,
+            statements: BroadcastQueue::default(),
+            intents: BroadcastQueue::default(),
+            queries: BroadcastQueue::default(),
+            events: BroadcastQueue::default(),
+            member_clock: LamportClock::new(),
+            event_clock: LamportClock::new(),
+            query_clock: LamportClock::new(),
+            vote: None,
+        };
+        node.announce_ourselves(Cause::Started, None);
+        node.start_ticking();
+        node.settle();
+        Ok(node)
+    }
+
+    /// Starts each recurring activity after a random part of its interval, so that nodes started together do not act together.
+    fn start_ticking(&mut self) {
+        let ticks = [
+            (self.config.probe_interval, Timer::ProbeTick),
+            (self.config.gossip_interval, Timer::GossipTick),
+            (self.config.push_pull_interval, Timer::PushPullTick),
+        ];
+        for (interval, timer) in ticks {
+            if interval > Duration::ZERO {
+                let delay = interval.mul_f64(self.rng.unit());
+                self.timers.set(self.now + delay, timer);
+            }
+        }
+        self.timers.set(self.now + self.config.reap_interval, Timer::ReapTick);
+        self.timers.set(self.now + self.config.reconnect_interval, Timer::ReconnectTick);
+        self.timers.set(self.now + self.config.queue_check_interval, Timer::QueueTick);
     }
 
     // ---- what the driver must do ----
 
     /// The next thing to do, or `None` when all is done for now.
     pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
+        self.outputs.pop_front()
     }
 
     /// When [`Node::handle_timeout`] must be called at the latest. A moment in the past means: now.
     pub fn poll_timeout(&self) -> Time {
-        todo!()
+        self.timers.next_at()
     }
 
     // ---- what the world did ----
 
     /// Time has passed. Calling too early or too often does no harm.
     pub fn handle_timeout(&mut self, now: Time) {
-        let _ = now;
-        todo!()
+        self.advance(now);
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            self.fire(timer);
+        }
+        self.settle();
     }
 
     /// A UDP packet arrived. `from` is its source as the operating system gives it.
     pub fn handle_packet(&mut self, now: Time, from: SocketAddr, packet: Bytes) {
-        let _ = (now, from, packet);
-        todo!()
+        self.advance(now);
+        self.packet_arrived(from, packet);
+        self.settle();
     }
 
     /// The operating system said that a packet to this address could not be delivered (for example "unreachable").
     pub fn handle_send_failed(&mut self, now: Time, to: SocketAddr, error: &str) {
-        let _ = (now, to, error);
-        todo!()
+        self.advance(now);
+        self.send_failed(to, error);
+        self.settle();
     }
 
     /// Somebody opened a stream. `None`: too many are open; close it without a word.
     pub fn handle_stream_accepted(&mut self, now: Time, from: SocketAddr) -> Option<StreamId> {
-        let _ = (now, from);
-        todo!()
+        self.advance(now);
+        let stream = self.stream_accepted(from);
+        self.settle();
+        stream
     }
 
     /// A stream asked for by [`Output::Dial`] is open.
     pub fn handle_stream_connected(&mut self, now: Time, stream: StreamId) {
-        let _ = (now, stream);
-        todo!()
+        self.advance(now);
+        self.stream_connected(stream);
+        self.settle();
     }
 
     /// Bytes arrived on a stream, in any pieces.
     pub fn handle_stream_data(&mut self, now: Time, stream: StreamId, bytes: &[u8]) {
-        let _ = (now, stream, bytes);
-        todo!()
+        self.advance(now);
+        self.stream_data(stream, bytes);
+        self.settle();
     }
 
     /// The peer will send no more on this stream.
     pub fn handle_stream_ended(&mut self, now: Time, stream: StreamId) {
-        let _ = (now, stream);
-        todo!()
+        self.advance(now);
+        self.stream_ended(stream);
+        self.settle();
     }
 
     /// A stream could not be opened, or broke. It is gone; no [`Output::Close`] follows.
     pub fn handle_stream_failed(&mut self, now: Time, stream: StreamId, failure: StreamFailure) {
-        let _ = (now, stream, failure);
-        todo!()
+        self.advance(now);
+        self.stream_failed(stream, failure);
+        self.settle();
     }
 
     // ---- what the application wants ----
@@ -152,8 +336,10 @@ impl Node {
     /// # Errors
     /// [`CommandError::JoinAfterLeave`].
     pub fn join(&mut self, now: Time, addrs: &[SocketAddr], replay: Replay) -> Result<OpId, CommandError> {
-        let _ = (now, addrs, replay);
-        todo!()
+        self.advance(now);
+        let op = self.start_join(addrs, replay);
+        self.settle();
+        op
     }
 
     /// Leaves the cluster in good order: tells everybody, waits until the word has spread. Ends with [`crate::Outcome::Leave`],
@@ -162,8 +348,10 @@ impl Node {
     /// # Errors
     /// [`CommandError::LeaveInProgress`].
     pub fn leave(&mut self, now: Time) -> Result<OpId, CommandError> {
-        let _ = now;
-        todo!()
+        self.advance(now);
+        let op = self.start_leave();
+        self.settle();
+        op
     }
 
     /// Tells the cluster that a failed member has left for good. Ends with [`crate::Outcome::ForceLeave`]. A member that is
@@ -172,8 +360,10 @@ impl Node {
     /// # Errors
     /// [`CommandError::Stopped`] after a leave.
     pub fn force_leave(&mut self, now: Time, name: &str, prune: Prune) -> Result<OpId, CommandError> {
-        let _ = (now, name, prune);
-        todo!()
+        self.advance(now);
+        let op = self.start_force_leave(name, prune);
+        self.settle();
+        op
     }
 
     /// Tells every member of a user event; the local application hears of it too. Gives its Lamport time.
@@ -184,11 +374,13 @@ impl Node {
         &mut self,
         now: Time,
         name: &str,
-        payload: Bytes,
+        payload: &[u8],
         coalesce: bool,
     ) -> Result<u64, CommandError> {
-        let _ = (now, name, payload, coalesce);
-        todo!()
+        self.advance(now);
+        let ltime = self.send_user_event(name, payload, coalesce);
+        self.settle();
+        ltime
     }
 
     /// Replaces our tags and tells the cluster. Ends with [`crate::Outcome::SetTags`].
@@ -196,57 +388,206 @@ impl Node {
     /// # Errors
     /// [`CommandError::TagsTooLarge`]; the old tags stay.
     pub fn set_tags(&mut self, now: Time, tags: Tags) -> Result<OpId, CommandError> {
-        let _ = (now, tags);
-        todo!()
+        self.advance(now);
+        let op = self.start_set_tags(tags);
+        self.settle();
+        op
     }
 
     // ---- getters ----
 
     /// All members that are known, in any status, ordered by name; this node included.
     pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
-        std::iter::empty()
+        self.table.iter().filter(|(_, entry)| entry.status.is_some()).map(|(_, entry)| entry.view())
     }
 
     /// One member by name.
     pub fn member(&self, name: &str) -> Option<Member> {
-        let _ = name;
-        todo!()
+        let entry = &self.table[self.table.find(name)?];
+        entry.status.map(|_| entry.view())
     }
 
     /// This node itself.
     pub fn local(&self) -> Member {
-        todo!()
+        self.table[self.own].view()
     }
 
-    /// The last changes in a member's life, the oldest first (at most eight are kept).
+    /// The last changes in a member's life, the oldest first; at most eight are kept.
     pub fn evidence(&self, name: &str) -> Vec<Evidence> {
-        let _: (&str, Option<Arc<str>>) = (name, None);
-        todo!()
+        self.table.find(name).map(|id| self.table[id].evidence().to_vec()).unwrap_or_default()
     }
 
     /// Where this node stands.
     pub fn life_state(&self) -> LifeState {
-        todo!()
+        self.life
     }
 
     /// A reading of its numbers.
     pub fn stats(&self) -> Stats {
-        todo!()
+        Stats {
+            members: self.table.with_status(),
+            live: self.table.live(),
+            failed: self.table.failed().len(),
+            left: self.table.left().len(),
+            health_score: self.awareness.score(),
+            member_time: self.member_clock.time(),
+            event_time: self.event_clock.time(),
+            query_time: self.query_clock.time(),
+            membership_queue: self.statements.len(),
+            intent_queue: self.intents.len(),
+            event_queue: self.events.len(),
+            query_queue: self.queries.len(),
+            encrypted: !self.codec.config().keyring.is_empty(),
+        }
     }
 
     /// Its counters.
     pub fn counters(&self) -> Counters {
-        todo!()
+        self.counters
     }
 
     /// The settings it runs with. Tags are the current ones.
     pub fn config(&self) -> &Config {
-        todo!()
+        &self.config
     }
 
-    /// Checks everything this node believes about itself; for tests and simulations. (Every input does so in debug builds.)
+    /// Checks everything this node believes about itself; for tests and simulations. (Every input does so in debug builds, as long
+    /// as the cluster is small.)
     ///
     /// # Panics
     /// When an invariant does not hold: a bug of ours.
-    pub fn check_invariants(&self) {}
+    pub fn check_invariants(&self) {
+        self.table.check_invariants();
+        for queue in [&self.statements, &self.intents, &self.queries, &self.events] {
+            queue.check_invariants();
+        }
+        let own = &self.table[self.own];
+        assert!(
+            matches!(own.state, State::Alive | State::Left),
+            "a node never believes itself {}; it refutes",
+            own.state
+        );
+        assert_eq!(own.state == State::Left, self.said_goodbye, "left exactly after the goodbye");
+        assert_eq!(own.incarnation, self.own_incarnation, "the table holds the last incarnation issued");
+        assert!(own.status.is_some(), "Serf's layer always knows ourselves");
+        for stream in self.streams.values() {
+            stream.check_invariants();
+        }
+        if let Some(probe) = self.prober.current() {
+            probe.check_invariants();
+        }
+    }
+
+    // ---- used by every part ----
+
+    /// Moves time on. A node that was not woken when it asked for it doubts itself before it doubts others.
+    fn advance(&mut self, now: Time) {
+        let due = self.timers.next_at();
+        self.now = self.now.max(now);
+        let late = self.now.since(due);
+        if late > PAUSE_MIN.max(self.config.probe_interval) {
+            self.was_paused(late);
+        }
+    }
+
+    /// After a pause, silence proves nothing: acks and refutations may still wait in our own socket. Nobody is accused for what
+    /// happened meanwhile, every suspect gets the lost time back, and a fresh view is asked for at once.
+    fn was_paused(&mut self, late: Duration) {
+        self.counters.pauses += 1;
+        self.notice(Level::Warn, Layer::Memberlist, "paused", None, || {
+            format!("this node did not run for {late:?}; it doubts itself before it doubts others")
+        });
+        self.awareness.apply(1);
+        self.abandon_probe();
+        self.excuse_suspects(late);
+        self.push_pull_with_somebody();
+    }
+
+    fn fire(&mut self, timer: Timer) {
+        match timer {
+            Timer::ProbeTick => self.probe_tick(),
+            Timer::ProbeTimeout { seq } => self.probe_timeout(seq),
+            Timer::ProbeDeadline { seq } => self.probe_deadline(seq),
+            Timer::RelayExpired { seq } => self.relay_expired(seq),
+            Timer::GossipTick => self.gossip_tick(),
+            Timer::PushPullTick => self.push_pull_tick(),
+            Timer::SuspicionEnd { member, serial } => self.suspicion_ended(member, serial),
+            Timer::StreamDeadline { stream } => self.stream_deadline(stream),
+            Timer::ReapTick => self.reap_tick(),
+            Timer::ReconnectTick => self.reconnect_tick(),
+            Timer::QueueTick => self.queue_tick(),
+            Timer::OpStage { op } => self.op_stage_over(op),
+            Timer::VoteEnd { ltime, id } => self.vote_ended(ltime, id),
+            Timer::PruneWait { name } => self.prune_wait_over(&name),
+        }
+    }
+
+    /// The end of every input: commands whose broadcasts are through go on, and in debug builds the invariants are checked.
+    fn settle(&mut self) {
+        loop {
+            let mut finished = self.statements.take_finished();
+            finished.extend(self.intents.take_finished());
+            if finished.is_empty() {
+                break;
+            }
+            for op in finished {
+                self.op_broadcast_finished(op);
+            }
+        }
+        if cfg!(debug_assertions) && self.table.len() <= CHECKED_MEMBERS_MAX {
+            self.check_invariants();
+        }
+    }
+
+    fn own_name(&self) -> Arc<str> {
+        self.table[self.own].name.clone()
+    }
+
+    fn next_seq(&mut self) -> u32 {
+        self.next_seq = self.next_seq.wrapping_add(1);
+        self.next_seq
+    }
+
+    fn emit(&mut self, id: MemberId, kind: fn(Change) -> Event, cause: Cause) {
+        let entry = &self.table[id];
+        if entry.status.is_some() {
+            let member = entry.view();
+            self.outputs.push_back(Output::Event(kind(Change { member, cause })));
+        }
+    }
+
+    /// Keeps the evidence for a change that has just been made.
+    fn record(&mut self, id: MemberId, cause: &Cause) {
+        let (now, health) = (self.now, self.awareness.score());
+        let entry = &mut self.table[id];
+        let (state, incarnation) = (entry.state, entry.incarnation);
+        entry.add_evidence(Evidence { at: now, state, incarnation, cause: cause.clone(), health });
+    }
+
+    fn notice(
+        &mut self,
+        level: Level,
+        layer: Layer,
+        kind: &'static str,
+        member: Option<Arc<str>>,
+        text: impl FnOnce() -> String,
+    ) {
+        match self.notice_limit.admit(kind, self.now) {
+            Some(suppressed) => {
+                let notice = Notice { level, layer, kind, member, text: text(), suppressed };
+                self.outputs.push_back(Output::Notice(notice));
+            }
+            None => self.counters.notices_suppressed += 1,
+        }
+    }
+
+    /// A message that makes no sense: counted, told, dropped.
+    fn drop_message(&mut self, layer: Layer, kind: &'static str, text: impl FnOnce() -> String) {
+        self.counters.messages_dropped += 1;
+        self.notice(Level::Warn, layer, kind, None, text);
+    }
+
+    fn set_status(&mut self, id: MemberId, status: Option<Status>) {
+        self.table.set_status(id, status, self.now);
+    }
 }

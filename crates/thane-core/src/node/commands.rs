@@ -1,0 +1,271 @@
+//! Commands that take time: join, leave, force-leave, new tags. Each is an [`Op`] that ends with [`Output::Done`].
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use thane_wire::limits::META_BYTES_MAX;
+use thane_wire::serf::{Leave, SerfMessage};
+use thane_wire::tags::Tags;
+
+use super::status::Queue;
+use super::streams::Purpose;
+use super::{LifeState, Node, Prune, Replay};
+use crate::config::encode_meta;
+use crate::event::{Cause, Path};
+use crate::notice::{Layer, Level};
+use crate::output::{BroadcastTimeout, CommandError, ExchangeError, JoinFailure, OpId, Outcome, Output};
+use crate::timers::{Timer, TimerKey};
+
+/// How many addresses of one join are tried at the same time.
+const JOIN_PARALLEL_MAX: usize = 8;
+
+/// A command under way.
+#[derive(Debug)]
+pub(super) struct Op {
+    stage: Stage,
+    timer: Option<TimerKey>,
+}
+
+/// What a command is waiting for.
+#[derive(Debug)]
+enum Stage {
+    /// Exchanges with the addresses of a join.
+    Joining(Joining),
+    /// The leave intent to spread.
+    LeaveIntent,
+    /// The goodbye to spread.
+    Goodbye,
+    /// The last moments of a leave, in which probes are still answered.
+    Lingering,
+    /// A force-leave's intent to spread.
+    ForceLeave,
+    /// The announcement of new tags to spread.
+    SetTags,
+}
+
+#[derive(Debug)]
+struct Joining {
+    waiting: VecDeque<SocketAddr>,
+    open: usize,
+    contacted: usize,
+    failed: Vec<JoinFailure>,
+    replay: Replay,
+}
+
+impl Node {
+    fn new_op(&mut self, stage: Stage) -> OpId {
+        let id = OpId(self.next_op);
+        self.next_op += 1;
+        self.ops.insert(id, Op { stage, timer: None });
+        id
+    }
+
+    fn enter_stage(&mut self, id: OpId, stage: Stage, limit: Option<std::time::Duration>) {
+        let timer = limit.map(|limit| self.timers.set(self.now + limit, Timer::OpStage { op: id }));
+        if let Some(old) = self.ops.insert(id, Op { stage, timer })
+            && let Some(old) = old.timer
+        {
+            self.timers.cancel(old);
+        }
+    }
+
+    fn finish(&mut self, id: OpId, outcome: Outcome) {
+        if let Some(op) = self.ops.remove(&id) {
+            if let Some(timer) = op.timer {
+                self.timers.cancel(timer);
+            }
+            self.outputs.push_back(Output::Done { op: id, outcome });
+        }
+    }
+
+    /// The broadcast that a command waited for has been sent often enough (or was replaced).
+    pub(super) fn op_broadcast_finished(&mut self, id: OpId) {
+        match self.ops.get(&id).map(|op| &op.stage) {
+            Some(Stage::LeaveIntent) => self.leave_the_detector(id),
+            Some(Stage::Goodbye) => self.linger(id),
+            Some(Stage::ForceLeave) => self.finish(id, Outcome::ForceLeave(Ok(()))),
+            Some(Stage::SetTags) => self.finish(id, Outcome::SetTags(Ok(()))),
+            Some(Stage::Joining(_) | Stage::Lingering) | None => {}
+        }
+    }
+
+    /// A stage ran out of time.
+    pub(super) fn op_stage_over(&mut self, id: OpId) {
+        let limit = self.config.broadcast_timeout;
+        match self.ops.get(&id).map(|op| &op.stage) {
+            Some(Stage::LeaveIntent) => {
+                self.leave_late("intent");
+                self.leave_the_detector(id);
+            }
+            Some(Stage::Goodbye) => {
+                self.leave_late("goodbye");
+                self.linger(id);
+            }
+            Some(Stage::Lingering) => {
+                self.life = LifeState::Left;
+                self.finish(id, Outcome::Leave);
+            }
+            Some(Stage::ForceLeave) => self.finish(id, Outcome::ForceLeave(Err(BroadcastTimeout(limit)))),
+            Some(Stage::SetTags) => self.finish(id, Outcome::SetTags(Err(BroadcastTimeout(limit)))),
+            Some(Stage::Joining(_)) | None => {}
+        }
+    }
+
+    // ---- join ----
+
+    pub(super) fn start_join(&mut self, addrs: &[SocketAddr], replay: Replay) -> Result<OpId, CommandError> {
+        if self.life != LifeState::Alive {
+            return Err(CommandError::JoinAfterLeave);
+        }
+        let joining = Joining {
+            waiting: addrs.iter().copied().collect(),
+            open: 0,
+            contacted: 0,
+            failed: Vec::new(),
+            replay,
+        };
+        let id = self.new_op(Stage::Joining(joining));
+        self.join_step(id);
+        Ok(id)
+    }
+
+    /// Opens further exchanges of a join, or ends it.
+    fn join_step(&mut self, id: OpId) {
+        loop {
+            let Some(Op { stage: Stage::Joining(joining), .. }) = self.ops.get_mut(&id) else { return };
+            if joining.open < JOIN_PARALLEL_MAX
+                && let Some(to) = joining.waiting.pop_front()
+            {
+                joining.open += 1;
+                self.dial(to, Purpose::PushPull { join: true, op: Some(id) }, self.config.tcp_timeout);
+                continue;
+            }
+            if joining.open > 0 {
+                return;
+            }
+            let (contacted, failed) = (joining.contacted, std::mem::take(&mut joining.failed));
+            if contacted > 0 {
+                self.send_join_intent();
+            }
+            self.finish(id, Outcome::Join { contacted, failed });
+            return;
+        }
+    }
+
+    pub(super) fn join_exchange_over(
+        &mut self,
+        id: OpId,
+        addr: SocketAddr,
+        result: Result<(), ExchangeError>,
+    ) {
+        let Some(Op { stage: Stage::Joining(joining), .. }) = self.ops.get_mut(&id) else { return };
+        joining.open -= 1;
+        match result {
+            Ok(()) => joining.contacted += 1,
+            Err(error) => joining.failed.push(JoinFailure { addr, error }),
+        }
+        self.join_step(id);
+    }
+
+    /// Whether an exchange of this join brings only events from now on.
+    pub(super) fn join_ignores_old_events(&self, id: OpId) -> bool {
+        matches!(
+            self.ops.get(&id),
+            Some(Op { stage: Stage::Joining(Joining { replay: Replay::Ignore, .. }), .. })
+        )
+    }
+
+    // ---- leave ----
+
+    /// Intent, goodbye, lingering: see Serf `serf.go`, Leave. A stage that runs out of time is told and the leave goes on.
+    pub(super) fn start_leave(&mut self) -> Result<OpId, CommandError> {
+        match self.life {
+            LifeState::Alive => {}
+            LifeState::Leaving => return Err(CommandError::LeaveInProgress),
+            LifeState::Left => {
+                let id = self.new_op(Stage::Lingering);
+                self.finish(id, Outcome::Leave);
+                return Ok(id);
+            }
+        }
+        self.life = LifeState::Leaving;
+        let own = self.own_name();
+        let message = self.own_leave_intent(&own, false);
+        let id = self.new_op(Stage::LeaveIntent);
+        if self.has_company() {
+            self.queue_serf(Queue::Intents, &message, Some(id));
+            self.enter_stage(id, Stage::LeaveIntent, Some(self.config.broadcast_timeout));
+        } else {
+            self.leave_the_detector(id);
+        }
+        Ok(id)
+    }
+
+    /// Takes the next Lamport time for a leave intent, applies it here, and gives the message.
+    fn own_leave_intent(&mut self, node: &str, prune: bool) -> Vec<u8> {
+        let leave = Leave { ltime: self.member_clock.time(), node, prune };
+        self.member_clock.increment();
+        self.leave_intent(&leave, Path::Local);
+        let mut message = Vec::new();
+        SerfMessage::Leave(leave).encode(&mut message);
+        message
+    }
+
+    fn leave_the_detector(&mut self, id: OpId) {
+        self.enter_stage(id, Stage::Goodbye, Some(self.config.broadcast_timeout));
+        self.say_goodbye(id);
+        if !self.detector_has_company() {
+            self.linger(id);
+        }
+    }
+
+    fn linger(&mut self, id: OpId) {
+        self.enter_stage(id, Stage::Lingering, Some(self.config.leave_propagate_delay));
+    }
+
+    fn leave_late(&mut self, what: &str) {
+        let limit = self.config.broadcast_timeout;
+        self.notice(Level::Warn, Layer::Serf, "leave_late", None, || {
+            format!("the {what} of our leave was not passed on often enough within {limit:?}; leaving all the same")
+        });
+    }
+
+    // ---- force-leave and tags ----
+
+    pub(super) fn start_force_leave(&mut self, name: &str, prune: Prune) -> Result<OpId, CommandError> {
+        if self.life == LifeState::Left {
+            return Err(CommandError::Stopped);
+        }
+        let message = self.own_leave_intent(name, prune == Prune::Erase);
+        let id = self.new_op(Stage::ForceLeave);
+        if self.has_company() {
+            self.queue_serf(Queue::Intents, &message, Some(id));
+            self.enter_stage(id, Stage::ForceLeave, Some(self.config.broadcast_timeout));
+        } else {
+            self.finish(id, Outcome::ForceLeave(Ok(())));
+        }
+        Ok(id)
+    }
+
+    pub(super) fn start_set_tags(&mut self, tags: Tags) -> Result<OpId, CommandError> {
+        if self.said_goodbye {
+            return Err(CommandError::Stopped);
+        }
+        let meta = encode_meta(self.config.protocol, &tags);
+        if meta.len() > META_BYTES_MAX {
+            return Err(CommandError::TagsTooLarge);
+        }
+        self.config.tags = tags;
+        self.own_meta = Bytes::from(meta);
+        let id = self.new_op(Stage::SetTags);
+        let incarnation = self.own_incarnation.saturating_add(1);
+        self.announce_ourselves(Cause::Announced { incarnation, via: Path::Local }, Some(id));
+        if self.detector_has_company() {
+            self.enter_stage(id, Stage::SetTags, Some(self.config.broadcast_timeout));
+        } else {
+            self.finish(id, Outcome::SetTags(Ok(())));
+        }
+        Ok(id)
+    }
+}

@@ -1,0 +1,108 @@
+//! What goes into a packet, and the rounds that send it.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use thane_wire::limits::COMPOUND_PARTS_MAX;
+use thane_wire::packet::Checksum;
+
+use super::Node;
+use crate::formulas::retransmit_limit;
+use crate::member::State;
+use crate::notice::{Layer, Level};
+use crate::timers::Timer;
+
+/// Bytes of a compound's header.
+const COMPOUND_BYTES: usize = 2;
+/// Bytes that each part of a compound adds to its own.
+pub(super) const PART_BYTES: usize = 2;
+
+impl Node {
+    /// Sends what is queued to a few random members. The recently dead are among them, so that they may refute.
+    /// (memberlist: `state.go`, gossip.)
+    pub(super) fn gossip_tick(&mut self) {
+        self.timers.set(self.now + self.config.gossip_interval, Timer::GossipTick);
+        if self.nothing_to_gossip() {
+            return;
+        }
+        let (own, now, window) = (self.own, self.now, self.config.gossip_to_the_dead_time);
+        let receivers = self.table.choose(&mut self.rng, self.config.gossip_nodes, |id, entry| {
+            id != own
+                && match entry.state {
+                    State::Alive | State::Suspect => true,
+                    State::Dead => now.since(entry.state_since) <= window,
+                    State::Left | State::Forgotten => false,
+                }
+        });
+        for id in receivers {
+            let mut messages = Vec::new();
+            self.take_gossip(self.packet_room(), &mut messages);
+            if messages.is_empty() {
+                return;
+            }
+            let (to, checksum) = (self.table[id].addr(), self.checksum_for(id));
+            self.send(to, checksum, &messages);
+        }
+    }
+
+    /// Sends one message, and in what is left of the packet, whatever is queued.
+    pub(super) fn send_with_gossip(&mut self, to: SocketAddr, checksum: Checksum, message: Vec<u8>) {
+        let room = self.packet_room().saturating_sub(message.len() + PART_BYTES);
+        let mut messages = vec![Bytes::from(message)];
+        self.take_gossip(room, &mut messages);
+        self.send(to, checksum, &messages);
+    }
+
+    /// Bytes that parts of one packet, with [`PART_BYTES`] each, may take together.
+    pub(super) fn packet_room(&self) -> usize {
+        self.config.udp_buffer_size.saturating_sub(COMPOUND_BYTES + self.codec.packet_overhead())
+    }
+
+    fn nothing_to_gossip(&self) -> bool {
+        self.statements.is_empty()
+            && self.intents.is_empty()
+            && self.queries.is_empty()
+            && self.events.is_empty()
+    }
+
+    /// Fills `room` bytes: statements about members first, then intents, queries and events.
+    ///
+    /// Differs from Serf: while others wait, statements get at most three quarters of a packet at first, so that a restless cluster
+    /// does not starve its users' messages; what the others leave is theirs again.
+    fn take_gossip(&mut self, room: usize, out: &mut Vec<Bytes>) {
+        if self.nothing_to_gossip() {
+            return;
+        }
+        let others_wait = !(self.intents.is_empty() && self.queries.is_empty() && self.events.is_empty());
+        let first = if others_wait { room / 4 * 3 } else { room };
+        let limit = retransmit_limit(self.config.retransmit_mult, self.table.known());
+        let mut used = self.statements.take(PART_BYTES, first, limit, COMPOUND_PARTS_MAX, out);
+        if others_wait {
+            let limit = retransmit_limit(self.config.retransmit_mult, self.table.with_status());
+            for queue in [&mut self.intents, &mut self.queries, &mut self.events] {
+                used += queue.take(PART_BYTES, room - used, limit, COMPOUND_PARTS_MAX, out);
+            }
+        }
+    }
+
+    /// Looks at the depth of Serf's queues. (Serf: `serf.go`, checkQueueDepth.)
+    pub(super) fn queue_tick(&mut self) {
+        self.timers.set(self.now + self.config.queue_check_interval, Timer::QueueTick);
+        let max = match self.config.min_queue_depth {
+            0 => self.config.max_queue_depth,
+            min => min.max(2 * self.table.with_status()),
+        };
+        for (name, which) in [("intent", 0), ("query", 1), ("event", 2)] {
+            let queue = [&mut self.intents, &mut self.queries, &mut self.events].into_iter().nth(which);
+            let Some(queue) = queue else { continue };
+            let depth = queue.len();
+            let dropped = queue.prune(max);
+            self.counters.broadcasts_pruned += dropped as u64;
+            if depth >= self.config.queue_depth_warning {
+                self.notice(Level::Warn, Layer::Serf, "queue_depth", None, || {
+                    format!("{depth} messages wait in the {name} queue; {dropped} of them over the limit were dropped")
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! The detector's state machine: alive, suspect, dead, and answering accusations against ourselves.
+//!
+//! Source: memberlist `state.go` (aliveNode, suspectNode, deadNode, refute). The order of the guards is the protocol; a table of
+//! recorded transitions holds it in the tests.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thane_wire::gossip::{Alive, Dead, Suspect, ip_bytes, ip_from_bytes};
+
+use super::Node;
+use crate::event::{Cause, Event, Path};
+use crate::member::State;
+use crate::notice::{Layer, Level};
+use crate::output::OpId;
+use crate::suspicion::{Suspicion, SuspicionTerms};
+use crate::table::{MEMBERS_MAX, MemberId};
+use crate::timers::Timer;
+
+/// How many members can be told of an accusation in one probe interval (see [`Node::remind`]).
+const REMINDED_MAX: usize = 1024;
+
+impl Node {
+    // ---- alive ----
+
+    /// A member says, or is said, to be alive.
+    pub(super) fn alive(&mut self, alive: &Alive<'_>, via: Path) {
+        let Some(ip) = self.admissible(alive) else { return };
+        let known = self.table.find(alive.node);
+        if known == Some(self.own) {
+            self.alive_about_ourselves(alive, ip, via);
+            return;
+        }
+        let id = match known {
+            Some(id) if self.table[id].state != State::Forgotten => id,
+            Some(id) => {
+                // Serf still lists it as failed or left; for the detector it is new.
+                self.table.enter_ring(id, &mut self.rng);
+                self.table[id].incarnation = 0;
+                self.table[id].ip = ip;
+                self.table[id].port = self.port_of(alive.port);
+                id
+            }
+            None => {
+                let name = alive.node.into();
+                self.table.add(name, ip, self.port_of(alive.port), self.now, &mut self.rng)
+            }
+        };
+        if self.has_moved(id, ip, alive.port) && !self.is_vacant(id) {
+            self.conflict(id, ip, alive);
+            return;
+        }
+        // Differs from Serf: there an older announcement from another address brings back a member that left.
+        if alive.incarnation <= self.table[id].incarnation {
+            self.remind(id, ip, alive.port);
+            return;
+        }
+        self.accept_alive(id, alive, ip, via);
+    }
+
+    /// Guards that do not depend on what is known: a usable address, a name, versions that fit. Gives the address.
+    fn admissible(&mut self, alive: &Alive<'_>) -> Option<IpAddr> {
+        let known = self.table.find(alive.node);
+        if self.said_goodbye && known == Some(self.own) {
+            return None;
+        }
+        let ip = ip_from_bytes(alive.addr);
+        // Differs from Serf: it stores addresses of any length, incarnation 0 as a hidden dead entry, and members whose versions fit
+        // nobody.
+        let refusal = if alive.node.is_empty() {
+            "it has no name"
+        } else if ip.is_none() {
+            "its address has neither 4 nor 16 bytes"
+        } else if known.is_none() && alive.incarnation == 0 {
+            "incarnation 0 announces nothing"
+        } else if alive.versions.len() >= 6 && !self.versions_fit(alive.versions)
+            || known.is_none() && alive.versions.len() < 6
+        {
+            "its protocol versions do not fit ours"
+        } else if known.is_none() && self.table.len() >= MEMBERS_MAX {
+            "the membership table is full"
+        } else {
+            return ip;
+        };
+        self.counters.members_refused += 1;
+        let name = self.table.intern(alive.node);
+        let text = format!("refused to admit {}: {refusal}", alive.node);
+        self.notice(Level::Warn, Layer::Memberlist, "member_refused", Some(name), || text);
+        None
+    }
+
+    /// Whether a member with these (at least six) version bytes can be in one cluster with us.
+    /// (memberlist: `state.go`, verifyProtocol, for one pair.)
+    pub(super) fn versions_fit(&self, theirs: &[u8]) -> bool {
+        let ours = self.config.version_bytes();
+        let fits = |min: u8, max: u8, current: u8| min <= current && current <= max;
+        theirs[0] > 0
+            && fits(theirs[0], theirs[1], theirs[2])
+            && fits(theirs[0], theirs[1], ours[2])
+            && fits(ours[0], ours[1], theirs[2])
+            && fits(theirs[3], theirs[4], theirs[5])
+            && fits(theirs[3], theirs[4], ours[5])
+            && fits(ours[3], ours[4], theirs[5])
+    }
+
+    fn port_of(&self, port: u16) -> u16 {
+        if port == 0 { self.config.bind_port } else { port }
+    }
+
+    fn has_moved(&self, id: MemberId, ip: IpAddr, port: u16) -> bool {
+        let entry = &self.table[id];
+        // Differs from Serf: the two forms of one IPv4 address are the same address.
+        entry.ip.to_canonical() != ip.to_canonical() || entry.port != self.port_of(port)
+    }
+
+    /// Whether a known name may be taken over from another address.
+    fn is_vacant(&self, id: MemberId) -> bool {
+        let entry = &self.table[id];
+        let reclaim = self.config.dead_node_reclaim_time;
+        entry.state == State::Left
+            || entry.state == State::Dead
+                && reclaim > Duration::ZERO
+                && self.now.since(entry.state_since) > reclaim
+    }
+
+    fn accept_alive(&mut self, id: MemberId, alive: &Alive<'_>, ip: IpAddr, via: Path) {
+        self.counters.alive_accepted += 1;
+        self.clear_suspicion(id);
+        let port = self.port_of(alive.port);
+        let meta = alive.meta.unwrap_or_default();
+        let before = self.table[id].state;
+        let entry = &mut self.table[id];
+        let updated = entry.meta != meta
+            || alive.versions.len() >= 6 && entry.versions != alive.versions[..6]
+            || entry.ip.to_canonical() != ip.to_canonical()
+            || entry.port != port;
+        if entry.meta != meta {
+            entry.meta = Bytes::copy_from_slice(meta);
+        }
+        if let Some(versions) = alive.versions.first_chunk::<6>() {
+            entry.versions = *versions;
+        }
+        entry.incarnation = alive.incarnation;
+        entry.ip = ip;
+        entry.port = port;
+        self.broadcast_alive(id, alive.versions, None);
+        if before != State::Alive {
+            self.table.set_state(id, State::Alive, self.now);
+        }
+        let cause = Cause::Announced { incarnation: alive.incarnation, via };
+        match before {
+            State::Dead | State::Left | State::Forgotten => self.member_joined(id, cause),
+            State::Suspect => {
+                self.record(id, &cause);
+                self.emit(id, Event::Refuted, cause.clone());
+                if updated {
+                    self.member_updated(id, cause);
+                }
+            }
+            State::Alive if updated => self.member_updated(id, cause),
+            State::Alive => {}
+        }
+    }
+
+    /// Queues what is now known of a live member. Address, metadata and version bytes go on exactly as they came.
+    fn broadcast_alive(&mut self, id: MemberId, versions: &[u8], op: Option<OpId>) {
+        let entry = &self.table[id];
+        let (addr, addr_len) = ip_bytes(entry.ip);
+        let alive = Alive {
+            incarnation: entry.incarnation,
+            node: &entry.name,
+            addr: &addr[..addr_len],
+            port: entry.port,
+            meta: (!entry.meta.is_empty()).then_some(&entry.meta[..]),
+            versions,
+        };
+        let mut message = Vec::with_capacity(96 + entry.meta.len());
+        alive.encode(&mut message);
+        self.statements.queue_named(entry.name.clone(), message.into(), op);
+    }
+
+    /// Somebody else uses our name, or repeats what we said, or claims what we never said.
+    fn alive_about_ourselves(&mut self, alive: &Alive<'_>, ip: IpAddr, via: Path) {
+        if self.has_moved(self.own, ip, alive.port) {
+            self.conflict(self.own, ip, alive);
+            return;
+        }
+        let own = &self.table[self.own];
+        if alive.incarnation < own.incarnation {
+            return;
+        }
+        let same = own.meta == alive.meta.unwrap_or_default() && own.versions == *alive.versions;
+        if alive.incarnation == own.incarnation && same {
+            return;
+        }
+        self.refute(alive.incarnation, "an announcement that we did not make", via);
+    }
+
+    /// A name that is in use is claimed from another address. (memberlist: `NotifyConflict`.)
+    fn conflict(&mut self, id: MemberId, ip: IpAddr, alive: &Alive<'_>) {
+        self.counters.name_conflicts += 1;
+        let entry = &self.table[id];
+        let (name, ours, theirs) =
+            (entry.name.clone(), entry.addr(), (ip.to_canonical(), self.port_of(alive.port)));
+        let level = if id == self.own { Level::Error } else { Level::Warn };
+        self.notice(level, Layer::Serf, "name_conflict", Some(name.clone()), || {
+            format!("{name} is claimed by {}:{} and held by {ours}; names must be unique", theirs.0, theirs.1)
+        });
+        if id == self.own {
+            self.start_vote(theirs.into(), alive.incarnation);
+        }
+    }
+
+    /// A stale announcement of a member that we hold to be suspect, dead or left: it has started anew and does not know. Tell it
+    /// directly, at the address from which it announces itself, so that it can refute. Without this a member that was
+    /// restarted stays failed for those who never exchange state with it.
+    fn remind(&mut self, id: MemberId, ip: IpAddr, port: u16) {
+        let entry = &self.table[id];
+        let (name, incarnation) = (entry.name.clone(), entry.incarnation);
+        let own_name = self.own_name();
+        let mut message = Vec::new();
+        match entry.state {
+            State::Suspect => Suspect { incarnation, node: &name, from: &own_name }.encode(&mut message),
+            State::Dead | State::Left => {
+                Dead { incarnation, node: &name, from: &own_name }.encode(&mut message);
+            }
+            State::Alive | State::Forgotten => return,
+        }
+        let now = self.now;
+        let interval = self.config.probe_interval.max(Duration::from_secs(1));
+        self.reminded.retain(|_, at| now.since(*at) < interval);
+        if self.reminded.contains_key(&id) || self.reminded.len() >= REMINDED_MAX {
+            return;
+        }
+        self.reminded.insert(id, now);
+        let to = (ip.to_canonical(), self.port_of(port)).into();
+        let checksum = self.checksum_for(id);
+        self.send(to, checksum, &[message.into()]);
+    }
+
+    // ---- suspect ----
+
+    /// A member is accused. `cause` is our own probe's failure, or somebody's word.
+    pub(super) fn suspect(&mut self, suspect: &Suspect<'_>, cause: Cause, via: Path) {
+        let Some(id) = self.table.find(suspect.node) else { return };
+        let entry = &self.table[id];
+        if entry.state == State::Forgotten || suspect.incarnation < entry.incarnation {
+            return;
+        }
+        if entry.suspicion.is_some() {
+            self.confirm(id, suspect, &cause);
+            return;
+        }
+        if entry.state != State::Alive {
+            return;
+        }
+        if id == self.own {
+            self.refute(suspect.incarnation, &format!("a suspicion by {}", suspect.from), via);
+            return;
+        }
+        self.counters.suspect_accepted += 1;
+        self.gossip_suspect(id, suspect);
+        self.table[id].incarnation = suspect.incarnation;
+        self.table.set_state(id, State::Suspect, self.now);
+        let terms = SuspicionTerms::new(
+            self.config.suspicion_mult,
+            self.config.suspicion_max_timeout_mult,
+            self.config.probe_interval,
+            self.table.known(),
+        );
+        let serial = self.next_suspicion;
+        self.next_suspicion += 1;
+        let timer = self.timers.set(self.now + terms.longest(), Timer::SuspicionEnd { member: id, serial });
+        let accuser = self.table.intern(suspect.from);
+        self.table[id].suspicion = Some(Box::new(Suspicion::new(serial, accuser, terms, self.now, timer)));
+        self.record(id, &cause);
+        self.emit(id, Event::Suspected, cause);
+    }
+
+    /// Another accuser of a member that is suspect already: if it is news, it shortens the wait and goes on to others.
+    fn confirm(&mut self, id: MemberId, suspect: &Suspect<'_>, cause: &Cause) {
+        let accuser = self.table.intern(suspect.from);
+        let Some(suspicion) = &mut self.table[id].suspicion else { return };
+        if !suspicion.confirm(&accuser) {
+            return;
+        }
+        let (ends, timer, serial) = (suspicion.ends(), suspicion.timer, suspicion.serial);
+        self.timers.cancel(timer);
+        let timer = self.timers.set(ends.max(self.now), Timer::SuspicionEnd { member: id, serial });
+        if let Some(suspicion) = &mut self.table[id].suspicion {
+            suspicion.timer = timer;
+        }
+        self.record(id, cause);
+        self.gossip_suspect(id, suspect);
+    }
+
+    fn gossip_suspect(&mut self, id: MemberId, suspect: &Suspect<'_>) {
+        let mut message = Vec::new();
+        suspect.encode(&mut message);
+        self.statements.queue_named(self.table[id].name.clone(), message.into(), None);
+    }
+
+    fn clear_suspicion(&mut self, id: MemberId) {
+        if let Some(suspicion) = self.table[id].suspicion.take() {
+            self.timers.cancel(suspicion.timer);
+        }
+    }
+
+    /// A suspect did not refute in time. (memberlist: `state.go`, the timer of suspectNode.)
+    pub(super) fn suspicion_ended(&mut self, id: MemberId, serial: u64) {
+        // The entry may be gone or another one by now; only the suspicion that set the timer may end by it.
+        let Some(suspicion) = self.table.get(id).and_then(|entry| entry.suspicion.as_deref()) else { return };
+        if suspicion.serial != serial {
+            return;
+        }
+        self.counters.suspicions_expired += 1;
+        if suspicion.confirmations() < suspicion.hoped_for() {
+            self.counters.suspicions_expired_unconfirmed += 1;
+        }
+        let cause = Cause::SuspicionExpired {
+            accusers: suspicion.accusers().to_vec(),
+            since: suspicion.since(),
+            timeout: suspicion.total(),
+        };
+        let (name, incarnation) = (self.table[id].name.clone(), self.table[id].incarnation);
+        let confirmations = self.table[id].suspicion.as_ref().map_or(0, |s| s.confirmations());
+        self.notice(Level::Info, Layer::Memberlist, "suspicion_expired", Some(name.clone()), || {
+            format!(
+                "{name} did not answer its suspicion in time and is failed ({confirmations} confirmations)"
+            )
+        });
+        let own_name = self.own_name();
+        self.dead(&Dead { incarnation, node: &name, from: &own_name }, cause, Path::Local);
+    }
+
+    /// Gives every suspect more time, after a pause of ours.
+    pub(super) fn excuse_suspects(&mut self, span: Duration) {
+        let suspects: Vec<MemberId> =
+            self.table.ring().iter().copied().filter(|id| self.table[*id].state == State::Suspect).collect();
+        for id in suspects {
+            let Some(suspicion) = &mut self.table[id].suspicion else { continue };
+            suspicion.excuse(span);
+            let (ends, timer, serial) = (suspicion.ends(), suspicion.timer, suspicion.serial);
+            self.timers.cancel(timer);
+            let timer = self.timers.set(ends.max(self.now), Timer::SuspicionEnd { member: id, serial });
+            if let Some(suspicion) = &mut self.table[id].suspicion {
+                suspicion.timer = timer;
+            }
+        }
+    }
+
+    // ---- dead ----
+
+    /// A member is declared dead, or says goodbye (when it is its own accuser).
+    pub(super) fn dead(&mut self, dead: &Dead<'_>, cause: Cause, via: Path) {
+        let Some(id) = self.table.find(dead.node) else { return };
+        let entry = &self.table[id];
+        if entry.state == State::Forgotten || dead.incarnation < entry.incarnation {
+            return;
+        }
+        if matches!(entry.state, State::Dead | State::Left) {
+            return;
+        }
+        if id == self.own {
+            if !self.said_goodbye {
+                self.refute(dead.incarnation, &format!("a death notice by {}", dead.from), via);
+            }
+            return;
+        }
+        self.clear_suspicion(id);
+        let mut message = Vec::new();
+        dead.encode(&mut message);
+        self.statements.queue_named(self.table[id].name.clone(), message.into(), None);
+        self.bury(id, dead, cause);
+    }
+
+    /// Our own goodbye: the same steps as for anybody, and the command waits for the broadcast.
+    pub(super) fn say_goodbye(&mut self, op: OpId) {
+        self.said_goodbye = true;
+        let name = self.own_name();
+        let incarnation = self.table[self.own].incarnation;
+        let dead = Dead { incarnation, node: &name, from: &name };
+        let mut message = Vec::new();
+        dead.encode(&mut message);
+        self.statements.queue_named(name.clone(), message.into(), Some(op));
+        self.bury(self.own, &dead, Cause::SaidGoodbye { via: Path::Local });
+    }
+
+    fn bury(&mut self, id: MemberId, dead: &Dead<'_>, cause: Cause) {
+        self.counters.dead_accepted += 1;
+        let state = if dead.node == dead.from { State::Left } else { State::Dead };
+        self.table[id].incarnation = dead.incarnation;
+        self.table.set_state(id, state, self.now);
+        self.member_gone(id, cause);
+    }
+
+    // ---- ourselves ----
+
+    /// Announces us under the next incarnation: at the start, and when our tags change.
+    pub(super) fn announce_ourselves(&mut self, cause: Cause, op: Option<OpId>) {
+        self.own_incarnation = self.own_incarnation.saturating_add(1);
+        let own = self.own;
+        let entry = &mut self.table[own];
+        let before = entry.state;
+        let changed = entry.meta != self.own_meta;
+        entry.incarnation = self.own_incarnation;
+        entry.meta = self.own_meta.clone();
+        entry.versions = self.config.version_bytes();
+        let versions = entry.versions;
+        self.broadcast_alive(own, &versions, op);
+        if before == State::Alive {
+            if changed {
+                self.member_updated(own, cause);
+            }
+        } else {
+            self.table.set_state(own, State::Alive, self.now);
+            self.member_joined(own, cause);
+        }
+    }
+
+    /// Answers a statement about ourselves that is not true, under an incarnation above it.
+    fn refute(&mut self, accused: u32, what: &str, via: Path) {
+        self.counters.refutations += 1;
+        let before = self.own_incarnation;
+        self.own_incarnation = before.max(accused).saturating_add(1);
+        if self.own_incarnation == before || accused == u32::MAX {
+            // There is no number above it. It stays at the end, told loudly.
+            self.notice(Level::Error, Layer::Memberlist, "incarnation_exhausted", None, || {
+                format!("cannot answer {what}: incarnation {accused} is the last there is; restart under another name")
+            });
+        }
+        self.table[self.own].incarnation = self.own_incarnation;
+        self.awareness.apply(1);
+        let from = match via {
+            Path::Packet(addr) | Path::PushPull(addr) => addr.to_string(),
+            Path::Local => "ourselves".into(),
+        };
+        let incarnation = self.own_incarnation;
+        self.notice(Level::Warn, Layer::Memberlist, "refuted", None, || {
+            format!("answering {what} (heard from {from}) with incarnation {incarnation}")
+        });
+        let versions = self.table[self.own].versions;
+        self.broadcast_alive(self.own, &versions, None);
+    }
+}

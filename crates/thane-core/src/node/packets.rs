@@ -1,0 +1,199 @@
+//! A packet's way in, pings and their answers, and sending.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use thane_wire::gossip::{Ack, IndirectPing, Message, Nack, Ping, ip_bytes, ip_from_bytes};
+use thane_wire::packet::{Checksum, PacketError};
+
+use super::Node;
+use crate::event::{Cause, Path};
+use crate::member::State;
+use crate::notice::{Layer, Level};
+use crate::output::Output;
+use crate::table::MemberId;
+use crate::timers::Timer;
+
+/// Most pings that are relayed for others at one time.
+const RELAYED_PINGS_MAX: usize = 4096;
+/// The memberlist protocol version from which a peer understands the checksum header.
+const CHECKSUM_PROTOCOL_MIN: u8 = 5;
+
+/// A ping that we sent because somebody asked for it.
+#[derive(Debug)]
+pub(crate) struct RelayedPing {
+    requester: SocketAddr,
+    /// The requester's sequence number.
+    seq: u32,
+    wants_nack: bool,
+}
+
+impl Node {
+    pub(super) fn packet_arrived(&mut self, from: SocketAddr, packet: Bytes) {
+        self.counters.packets_received += 1;
+        self.counters.packet_bytes_received += packet.len() as u64;
+        match self.codec.open_packet(packet) {
+            Ok(opened) => {
+                for error in &opened.dropped {
+                    self.packet_dropped(from, error);
+                }
+                for message in opened.messages {
+                    self.message_arrived(from, &message);
+                }
+            }
+            Err(error) => self.packet_dropped(from, &error),
+        }
+    }
+
+    fn packet_dropped(&mut self, from: SocketAddr, error: &PacketError) {
+        self.counters.packets_dropped += 1;
+        self.notice(Level::Warn, Layer::Memberlist, "packet_dropped", None, || {
+            format!("dropped a packet from {from}: {error}")
+        });
+    }
+
+    fn message_arrived(&mut self, from: SocketAddr, message: &Bytes) {
+        let via = Path::Packet(from);
+        let decoded = match Message::decode(message) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                self.drop_message(Layer::Memberlist, "message_dropped", || {
+                    format!("dropped a message from {from}: {error}")
+                });
+                return;
+            }
+        };
+        match decoded {
+            Message::Ping(ping) => self.ping_arrived(from, &ping),
+            Message::IndirectPing(request) => self.indirect_ping_arrived(from, &request),
+            Message::Ack(ack) => self.ack_arrived(ack.seq),
+            Message::Nack(nack) => self.nack_arrived(from, nack.seq),
+            Message::Alive(alive) => self.alive(&alive, via),
+            Message::Suspect(suspect) => {
+                let cause = Cause::Accused {
+                    by: self.table.intern(suspect.from),
+                    incarnation: suspect.incarnation,
+                    via,
+                };
+                self.suspect(&suspect, cause, via);
+            }
+            Message::Dead(dead) => {
+                let cause = if dead.node == dead.from {
+                    Cause::SaidGoodbye { via }
+                } else {
+                    let by = self.table.intern(dead.from);
+                    Cause::DeclaredDead { by, incarnation: dead.incarnation, via }
+                };
+                self.dead(&dead, cause, via);
+            }
+            Message::User(payload) => self.serf_message(payload, via),
+            other => self.drop_message(Layer::Memberlist, "message_dropped", || {
+                format!("dropped a message from {from}: {other:?} does not belong in a packet")
+            }),
+        }
+    }
+
+    // ---- pings ----
+
+    fn ping_arrived(&mut self, from: SocketAddr, ping: &Ping<'_>) {
+        if !ping.node.is_empty() && *ping.node != *self.table[self.own].name {
+            let (node, own) = (ping.node.to_owned(), self.own_name());
+            self.drop_message(Layer::Memberlist, "ping_for_another", || {
+                format!("{from} pings {node} here, but this is {own}; is an old address still in use?")
+            });
+            return;
+        }
+        let to = reply_address(ping.source_addr, ping.source_port, from);
+        let mut message = Vec::new();
+        Ack { seq: ping.seq, payload: None }.encode(&mut message);
+        let checksum = self.checksum_by_name(ping.source_node);
+        self.send_with_gossip(to, checksum, message);
+    }
+
+    fn indirect_ping_arrived(&mut self, from: SocketAddr, request: &IndirectPing<'_>) {
+        let Some(target) = ip_from_bytes(request.target) else {
+            self.drop_message(Layer::Memberlist, "message_dropped", || {
+                format!("{from} asks to probe an address of neither 4 nor 16 bytes")
+            });
+            return;
+        };
+        if self.relayed_pings.len() >= RELAYED_PINGS_MAX {
+            self.drop_message(Layer::Memberlist, "relay_limit", || {
+                format!("{from} asks for a probe, but {RELAYED_PINGS_MAX} are under way for others already")
+            });
+            return;
+        }
+        self.counters.indirect_probes_relayed += 1;
+        let port = if request.port == 0 { self.config.bind_port } else { request.port };
+        let to = SocketAddr::new(target.to_canonical(), port);
+        let seq = self.next_seq();
+        let requester = reply_address(request.source_addr, request.source_port, from);
+        self.relayed_pings.insert(seq, RelayedPing { requester, seq: request.seq, wants_nack: request.nack });
+        self.timers.set(self.now + self.config.probe_timeout, Timer::RelayExpired { seq });
+        let checksum = self.checksum_by_name(request.node);
+        let message = self.encode_ping(seq, request.node);
+        self.send_with_gossip(to, checksum, message);
+    }
+
+    pub(super) fn relay_expired(&mut self, seq: u32) {
+        let Some(relayed) = self.relayed_pings.remove(&seq) else { return };
+        if relayed.wants_nack {
+            let mut message = Vec::new();
+            Nack { seq: relayed.seq }.encode(&mut message);
+            self.send_with_gossip(relayed.requester, Checksum::Omit, message);
+        }
+    }
+
+    fn ack_arrived(&mut self, seq: u32) {
+        if let Some(relayed) = self.relayed_pings.remove(&seq) {
+            let mut message = Vec::new();
+            Ack { seq: relayed.seq, payload: None }.encode(&mut message);
+            self.send_with_gossip(relayed.requester, Checksum::Omit, message);
+        } else {
+            self.probe_acked(seq);
+        }
+    }
+
+    /// A ping from us, told with our own name and address so that the answer finds us.
+    pub(super) fn encode_ping(&self, seq: u32, node: &str) -> Vec<u8> {
+        let own = &self.table[self.own];
+        let (addr, addr_len) = ip_bytes(own.ip);
+        let ping =
+            Ping { seq, node, source_addr: &addr[..addr_len], source_port: own.port, source_node: &own.name };
+        let mut message = Vec::new();
+        ping.encode(&mut message);
+        message
+    }
+
+    // ---- sending ----
+
+    /// Whether packets to this member carry a checksum.
+    /// Differs from Serf: it knows the receiver only on some paths and leaves the checksum out on the others.
+    pub(super) fn checksum_for(&self, id: MemberId) -> Checksum {
+        if self.table[id].protocol_max() >= CHECKSUM_PROTOCOL_MIN { Checksum::Add } else { Checksum::Omit }
+    }
+
+    pub(super) fn checksum_by_name(&self, name: &str) -> Checksum {
+        match self.table.find(name) {
+            Some(id) if self.table[id].state != State::Forgotten => self.checksum_for(id),
+            _ => Checksum::Omit,
+        }
+    }
+
+    /// Sends messages as one packet.
+    pub(super) fn send(&mut self, to: SocketAddr, checksum: Checksum, messages: &[Bytes]) {
+        let nonce = self.rng.nonce();
+        let packet = self.codec.seal_packet(messages, checksum, nonce);
+        self.counters.packets_sent += 1;
+        self.counters.packet_bytes_sent += packet.len() as u64;
+        self.outputs.push_back(Output::Send { to, packet });
+    }
+}
+
+/// Where an answer goes: to the address named in the request if there is one, else to where the packet came from.
+fn reply_address(addr: &[u8], port: u16, from: SocketAddr) -> SocketAddr {
+    match ip_from_bytes(addr).map(|ip: IpAddr| ip.to_canonical()) {
+        Some(ip) if port != 0 => SocketAddr::new(ip, port),
+        _ => from,
+    }
+}

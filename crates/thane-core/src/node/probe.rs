@@ -1,0 +1,295 @@
+//! Who is probed when, and what follows.
+//!
+//! One member is probed an interval, in a ring that is shuffled after each round (SWIM, section 4.3). A probe is a ping; without
+//! an answer in time, others are asked to ping for us and a ping goes over TCP. Silence until the deadline makes the
+//! member suspect. Lifeguard stretches the deadline by our own health and has the relays say when they hear nothing either.
+//! Source: memberlist `state.go`, probeNode.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use thane_wire::gossip::{IndirectPing, Suspect, ip_bytes};
+
+use super::Node;
+use super::streams::Purpose;
+use crate::event::{Cause, Path, ProbeFailure, TcpProbe};
+use crate::member::State;
+use crate::notice::{Layer, Level};
+use crate::table::MemberId;
+use crate::time::Time;
+use crate::timers::Timer;
+
+/// The memberlist protocol version from which a peer answers pings over TCP.
+const TCP_PING_PROTOCOL_MIN: u8 = 3;
+/// The memberlist protocol version from which a peer can send nacks.
+const NACK_PROTOCOL_MIN: u8 = 4;
+
+/// The one probe that may be under way, and where the ring stands.
+#[derive(Debug, Default)]
+pub(super) struct Prober {
+    ring_at: usize,
+    /// A tick fell due while a probe was under way; at most one is remembered.
+    tick_pending: bool,
+    current: Option<Probe>,
+}
+
+impl Prober {
+    pub(super) fn current(&self) -> Option<&Probe> {
+        self.current.as_ref()
+    }
+}
+
+/// A probe under way.
+#[derive(Debug)]
+pub(super) struct Probe {
+    seq: u32,
+    target: Arc<str>,
+    addr: SocketAddr,
+    /// What the target's incarnation was when the probe began: the one that is accused if it fails.
+    incarnation: u32,
+    sent: Time,
+    deadline: Time,
+    /// Whether others have been asked.
+    indirect: bool,
+    /// The ping itself could not be sent: then success says nothing about our own health.
+    unsendable: bool,
+    relays: u32,
+    nacks_expected: u32,
+    nacks_from: BTreeSet<SocketAddr>,
+    tcp: TcpProbe,
+    tcp_answered: bool,
+}
+
+impl Probe {
+    pub(super) fn check_invariants(&self) {
+        assert!(self.nacks_expected <= self.relays, "nacks are expected only of relays");
+        assert!(self.sent <= self.deadline, "a probe ends after it began");
+        assert!(self.indirect || self.relays == 0, "relays are asked only in the second stage");
+    }
+}
+
+impl Node {
+    pub(super) fn probe_tick(&mut self) {
+        self.timers.set(self.now + self.config.probe_interval, Timer::ProbeTick);
+        if self.prober.current.is_some() {
+            self.prober.tick_pending = true;
+        } else {
+            self.probe_next();
+        }
+    }
+
+    /// Probes the next member of the ring that is neither ourselves nor gone.
+    fn probe_next(&mut self) {
+        for _ in 0..=self.table.ring().len() {
+            if self.prober.ring_at >= self.table.ring().len() {
+                let window = self.config.gossip_to_the_dead_time;
+                self.table.forget_and_shuffle(self.now, window, self.own, &mut self.rng);
+                self.prober.ring_at = 0;
+            }
+            let id = self.table.ring()[self.prober.ring_at];
+            self.prober.ring_at += 1;
+            if id != self.own && self.table[id].is_live() {
+                self.probe(id);
+                return;
+            }
+        }
+    }
+
+    fn probe(&mut self, id: MemberId) {
+        self.counters.probes += 1;
+        let seq = self.next_seq();
+        let span = self.awareness.scale(self.config.probe_interval);
+        let entry = &self.table[id];
+        let (name, addr, incarnation, state) =
+            (entry.name.clone(), entry.addr(), entry.incarnation, entry.state);
+        let deadline = self.now + span;
+        self.prober.current = Some(Probe {
+            seq,
+            target: name.clone(),
+            addr,
+            incarnation,
+            sent: self.now,
+            deadline,
+            indirect: false,
+            unsendable: false,
+            relays: 0,
+            nacks_expected: 0,
+            nacks_from: BTreeSet::new(),
+            tcp: TcpProbe::NotTried,
+            tcp_answered: false,
+        });
+        self.timers.set(self.now + self.config.probe_timeout, Timer::ProbeTimeout { seq });
+        self.timers.set(deadline, Timer::ProbeDeadline { seq });
+        let ping = self.encode_ping(seq, &name);
+        let checksum = self.checksum_for(id);
+        if state == State::Suspect {
+            // Lifeguard's buddy system: a suspect hears the accusation together with the ping, so that it can answer at once.
+            let own = self.own_name();
+            let mut accusation = Vec::new();
+            Suspect { incarnation, node: &name, from: &own }.encode(&mut accusation);
+            self.send(addr, checksum, &[ping.into(), accusation.into()]);
+        } else {
+            self.send_with_gossip(addr, checksum, ping);
+        }
+    }
+
+    /// The direct ping is late.
+    pub(super) fn probe_timeout(&mut self, seq: u32) {
+        if let Some(probe) = &self.prober.current
+            && probe.seq == seq
+            && !probe.indirect
+        {
+            self.probe_indirectly();
+        }
+    }
+
+    fn probe_indirectly(&mut self) {
+        let Some(probe) = &mut self.prober.current else { return };
+        probe.indirect = true;
+        let (seq, target, addr, deadline) = (probe.seq, probe.target.clone(), probe.addr, probe.deadline);
+        let Some(target_id) = self.table.find(&target) else { return };
+        let own = self.own;
+        let relays = self.table.choose(&mut self.rng, self.config.indirect_checks, |id, entry| {
+            id != own && id != target_id && entry.state == State::Alive
+        });
+        let mut nacks_expected = 0;
+        for relay in &relays {
+            let nack = self.table[*relay].protocol_max() >= NACK_PROTOCOL_MIN;
+            nacks_expected += u32::from(nack);
+            let message = self.encode_indirect_ping(seq, target_id, nack);
+            let (to, checksum) = (self.table[*relay].addr(), self.checksum_for(*relay));
+            self.send_with_gossip(to, checksum, message);
+        }
+        let tcp = self.config.tcp_pings && self.table[target_id].protocol_max() >= TCP_PING_PROTOCOL_MIN;
+        if let Some(probe) = &mut self.prober.current {
+            probe.relays = relays.len() as u32;
+            probe.nacks_expected = nacks_expected;
+            if tcp {
+                probe.tcp = TcpProbe::NoAnswer;
+            }
+        }
+        if tcp {
+            self.dial(addr, Purpose::Ping { seq, target }, deadline.since(self.now));
+        }
+    }
+
+    fn encode_indirect_ping(&self, seq: u32, target: MemberId, nack: bool) -> Vec<u8> {
+        let (own, target) = (&self.table[self.own], &self.table[target]);
+        let (own_addr, own_len) = ip_bytes(own.ip);
+        let (target_addr, target_len) = ip_bytes(target.ip);
+        let request = IndirectPing {
+            seq,
+            target: &target_addr[..target_len],
+            port: target.port,
+            node: &target.name,
+            nack,
+            source_addr: &own_addr[..own_len],
+            source_port: own.port,
+            source_node: &own.name,
+        };
+        let mut message = Vec::new();
+        request.encode(&mut message);
+        message
+    }
+
+    /// An answer, direct or through a relay; the two cannot be told apart.
+    pub(super) fn probe_acked(&mut self, seq: u32) {
+        let Some(probe) = self.prober.current.take_if(|probe| probe.seq == seq) else { return };
+        self.counters.probes_answered += 1;
+        if !probe.unsendable {
+            self.awareness.apply(-1);
+        }
+        self.probe_over();
+    }
+
+    /// A relay heard nothing either: our own network is fine. Each sender counts once, and never more than were asked.
+    pub(super) fn nack_arrived(&mut self, from: SocketAddr, seq: u32) {
+        if let Some(probe) = &mut self.prober.current
+            && probe.seq == seq
+            && probe.nacks_from.len() < probe.nacks_expected as usize
+        {
+            probe.nacks_from.insert(from);
+        }
+    }
+
+    pub(super) fn tcp_ping_answered(&mut self, seq: u32) {
+        if let Some(probe) = &mut self.prober.current
+            && probe.seq == seq
+        {
+            probe.tcp_answered = true;
+        }
+    }
+
+    pub(super) fn tcp_ping_refused(&mut self, seq: u32) {
+        if let Some(probe) = &mut self.prober.current
+            && probe.seq == seq
+        {
+            probe.tcp = TcpProbe::Refused;
+        }
+    }
+
+    /// The operating system could not deliver to this address.
+    pub(super) fn send_failed(&mut self, to: SocketAddr, error: &str) {
+        self.notice(Level::Debug, Layer::Memberlist, "send_failed", None, || {
+            format!("a packet to {to} could not be sent: {error}")
+        });
+        if let Some(probe) = &mut self.prober.current
+            && probe.addr == to
+            && !probe.indirect
+        {
+            probe.unsendable = true;
+            self.probe_indirectly();
+        }
+    }
+
+    pub(super) fn probe_deadline(&mut self, seq: u32) {
+        let Some(probe) = self.prober.current.take_if(|probe| probe.seq == seq) else { return };
+        let target = probe.target.clone();
+        if probe.tcp_answered {
+            self.counters.probes_answered += 1;
+            self.counters.probes_answered_by_tcp_only += 1;
+            self.notice(Level::Warn, Layer::Memberlist, "udp_failing", Some(target.clone()), || {
+                format!(
+                    "{target} answers over TCP but not over UDP; check that UDP port {} is open both ways",
+                    probe.addr.port()
+                )
+            });
+            if !probe.unsendable {
+                self.awareness.apply(-1);
+            }
+        } else {
+            self.probe_failed(&probe);
+        }
+        self.probe_over();
+    }
+
+    fn probe_failed(&mut self, probe: &Probe) {
+        self.counters.probes_failed += 1;
+        let nacks = probe.nacks_from.len() as u32;
+        let missing = if probe.nacks_expected > 0 { (probe.nacks_expected - nacks) as i32 } else { 1 };
+        self.awareness.apply(missing);
+        let health = self.awareness.score();
+        let failure = ProbeFailure { sent: probe.sent, relays: probe.relays, nacks, tcp: probe.tcp, health };
+        let target = probe.target.clone();
+        self.notice(Level::Info, Layer::Memberlist, "probe_failed", Some(target.clone()), || {
+            format!("suspecting {target}: no answer, directly or through {} others", failure.relays)
+        });
+        let own = self.own_name();
+        let accusation = Suspect { incarnation: probe.incarnation, node: &target, from: &own };
+        self.suspect(&accusation, Cause::ProbeFailed(failure), Path::Local);
+    }
+
+    /// Drops the probe under way without a verdict.
+    pub(super) fn abandon_probe(&mut self) {
+        if self.prober.current.take().is_some() {
+            self.prober.tick_pending = false;
+        }
+    }
+
+    fn probe_over(&mut self) {
+        if std::mem::take(&mut self.prober.tick_pending) {
+            self.probe_next();
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Full state exchanges: writing what we know, and merging what a peer knows.
+//!
+//! Source: memberlist `net.go` and `state.go` (sendLocalState, mergeRemoteState, mergeState); Serf `delegate.go`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use thane_wire::gossip::{Alive, Dead, NodeState, NodeStateKind, Suspect, ip_bytes};
+use thane_wire::serf::{PushPullState, SerfMessage, UserEvents};
+use thane_wire::stream::PushPull;
+
+use super::Node;
+use super::streams::Purpose;
+use crate::event::{Cause, Path};
+use crate::formulas::push_pull_scale;
+use crate::member::State;
+use crate::notice::{Layer, Level};
+use crate::output::{ExchangeError, OpId};
+use crate::timers::Timer;
+
+impl Node {
+    /// Exchanges state with one random live member, rarer in large clusters.
+    pub(super) fn push_pull_tick(&mut self) {
+        let scale = push_pull_scale(self.table.known());
+        self.timers.set(self.now + self.config.push_pull_interval * scale, Timer::PushPullTick);
+        self.push_pull_with_somebody();
+    }
+
+    pub(super) fn push_pull_with_somebody(&mut self) {
+        let own = self.own;
+        let chosen =
+            self.table.choose(&mut self.rng, 1, |id, entry| id != own && entry.state == State::Alive);
+        if let Some(id) = chosen.first() {
+            let to = self.table[*id].addr();
+            self.dial(to, Purpose::PushPull { join: false, op: None }, self.config.tcp_timeout);
+        }
+    }
+
+    // ---- writing ----
+
+    /// A push/pull message of everything we know.
+    pub(super) fn local_state(&self, join: bool) -> Vec<u8> {
+        let ring = self.table.ring();
+        let mut records = Vec::with_capacity(96 * ring.len());
+        for id in ring {
+            let entry = &self.table[*id];
+            let (addr, addr_len) = ip_bytes(entry.ip);
+            let state = match entry.state {
+                State::Alive => NodeStateKind::Alive,
+                State::Suspect => NodeStateKind::Suspect,
+                State::Dead => NodeStateKind::Dead,
+                State::Left => NodeStateKind::Left,
+                State::Forgotten => continue,
+            };
+            NodeState {
+                name: &entry.name,
+                addr: &addr[..addr_len],
+                port: entry.port,
+                meta: (!entry.meta.is_empty()).then_some(&entry.meta[..]),
+                incarnation: entry.incarnation,
+                state,
+                versions: &entry.versions,
+            }
+            .encode(&mut records);
+        }
+        let user_state = self.local_user_state();
+        let mut message = Vec::with_capacity(records.len() + user_state.len() + 64);
+        PushPull::encode(join, ring.len(), &records, &user_state, &mut message);
+        message
+    }
+
+    /// Serf's half: the clocks, who has which status time, who has left, and recent user events.
+    /// Differs from Serf: it sends a slot for each of its 512 Lamport times, empty or not.
+    fn local_user_state(&self) -> Vec<u8> {
+        let status_ltimes = self
+            .table
+            .iter()
+            .filter(|(_, entry)| entry.status.is_some())
+            .map(|(_, entry)| (&*entry.name, entry.status_ltime))
+            .collect();
+        let left = self.table.left().iter().map(|id| &*self.table[*id].name).collect();
+        let events = self.event_buffer.slots().map(|(ltime, events)| {
+            let events = events.iter().map(|(name, payload)| (&**name, Some(&payload[..]))).collect();
+            Some(UserEvents { ltime, events })
+        });
+        let state = PushPullState {
+            ltime: self.member_clock.time(),
+            status_ltimes,
+            left_members: Some(left),
+            event_ltime: self.event_clock.time(),
+            events: Some(events.collect()),
+            query_ltime: self.query_clock.time(),
+        };
+        let mut bytes = Vec::new();
+        SerfMessage::PushPull(state).encode(&mut bytes);
+        bytes
+    }
+
+    // ---- merging ----
+
+    /// Takes over what a peer knows. `op` is our own join, if this is the reply to one.
+    ///
+    /// Differs from Serf: there a single member with unfitting versions makes the whole exchange fail, for everybody; here that
+    /// member is left out, and the exchange fails only if nothing of it fits.
+    pub(super) fn merge(
+        &mut self,
+        peer: SocketAddr,
+        remote: &PushPull,
+        op: Option<OpId>,
+    ) -> Result<(), ExchangeError> {
+        let via = Path::PushPull(peer);
+        let own_name = self.own_name();
+        let mut fitting = 0;
+        let mut misfit: Option<Arc<str>> = None;
+        for record in remote.nodes() {
+            match record {
+                Ok(record) if record.state == NodeStateKind::Alive && !self.record_fits(&record) => {
+                    misfit = Some(self.table.intern(record.name));
+                }
+                Ok(record) => {
+                    fitting += 1;
+                    self.merge_record(&record, &own_name, via);
+                }
+                Err(error) => self.drop_message(Layer::Memberlist, "record_dropped", || {
+                    format!("dropped one member's record in a state exchange with {peer}: {error}")
+                }),
+            }
+        }
+        if let Some(name) = misfit {
+            let error = ExchangeError::Versions { name };
+            if fitting == 0 {
+                return Err(error);
+            }
+            self.notice(Level::Warn, Layer::Memberlist, "versions", None, || {
+                format!("left out of a state exchange with {peer}: {error}")
+            });
+        }
+        self.counters.push_pulls += 1;
+        if !remote.user_state.is_empty() {
+            self.merge_user_state(peer, remote, op);
+        }
+        Ok(())
+    }
+
+    fn record_fits(&self, record: &NodeState<'_>) -> bool {
+        record.versions.len() < 6 || self.versions_fit(record.versions)
+    }
+
+    /// What a peer believes, said as a message: somebody it holds dead is first suspected here, and may speak up.
+    fn merge_record(&mut self, record: &NodeState<'_>, own_name: &Arc<str>, via: Path) {
+        let (incarnation, node) = (record.incarnation, record.name);
+        match record.state {
+            NodeStateKind::Alive => {
+                let alive = Alive {
+                    incarnation,
+                    node,
+                    addr: record.addr,
+                    port: record.port,
+                    meta: record.meta,
+                    versions: record.versions,
+                };
+                self.alive(&alive, via);
+            }
+            NodeStateKind::Left => {
+                let dead = Dead { incarnation, node, from: node };
+                self.dead(&dead, Cause::SaidGoodbye { via }, via);
+            }
+            NodeStateKind::Dead | NodeStateKind::Suspect => {
+                let suspect = Suspect { incarnation, node, from: own_name };
+                let cause = Cause::Accused { by: own_name.clone(), incarnation, via };
+                self.suspect(&suspect, cause, via);
+            }
+            _ => {}
+        }
+    }
+
+    fn merge_user_state(&mut self, peer: SocketAddr, remote: &PushPull, op: Option<OpId>) {
+        let state = match SerfMessage::decode(&remote.user_state) {
+            Ok(SerfMessage::PushPull(state)) => state,
+            Ok(_) => {
+                self.drop_message(Layer::Serf, "user_state_dropped", || {
+                    format!("the state exchange with {peer} carries another message than Serf's state")
+                });
+                return;
+            }
+            Err(error) => {
+                self.drop_message(Layer::Serf, "user_state_dropped", || {
+                    format!("dropped Serf's half of a state exchange with {peer}: {error}")
+                });
+                return;
+            }
+        };
+        if !self.witness_peers_clocks(&state) {
+            return;
+        }
+        self.merge_intents(&state, Path::PushPull(peer));
+        if op.is_some_and(|op| self.join_ignores_old_events(op)) {
+            self.event_buffer.ignore_before(state.event_ltime);
+        }
+        for slot in state.events.into_iter().flatten().flatten() {
+            for (name, payload) in slot.events {
+                self.user_event_arrived(slot.ltime, name, payload.unwrap_or_default(), false);
+            }
+        }
+    }
+
+    /// The peer's clocks stand past everything it has seen: ours come to stand no lower. False if one of them is absurd; then
+    /// nothing of its state is believed.
+    fn witness_peers_clocks(&mut self, state: &PushPullState<'_>) -> bool {
+        let clocks = [
+            (&mut self.member_clock, state.ltime),
+            (&mut self.event_clock, state.event_ltime),
+            (&mut self.query_clock, state.query_ltime),
+        ];
+        let mut absurd = None;
+        for (clock, theirs) in clocks {
+            if theirs > 0 && clock.witness(theirs - 1).is_err() {
+                absurd = Some(theirs);
+            }
+        }
+        if let Some(theirs) = absurd {
+            self.refuse_jump(theirs);
+            return false;
+        }
+        true
+    }
+
+    fn merge_intents(&mut self, state: &PushPullState<'_>, via: Path) {
+        let left = state.left_members.as_deref().unwrap_or_default();
+        let mut left_sorted: Vec<&str> = left.to_vec();
+        left_sorted.sort_unstable();
+        let ltime_of: std::collections::BTreeMap<&str, u64> = state.status_ltimes.iter().copied().collect();
+        for name in left {
+            let listed = ltime_of.get(name).copied().unwrap_or(0);
+            self.listed_as_left(name, listed, via);
+        }
+        for (name, ltime) in &state.status_ltimes {
+            if left_sorted.binary_search(name).is_err() {
+                // Nothing learned in an exchange is gossiped on.
+                self.join_intent(*ltime, name, via);
+            }
+        }
+    }
+}

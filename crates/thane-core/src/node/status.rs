@@ -1,0 +1,390 @@
+//! Serf's view of members: what the detector's changes mean, intents, forgetting, reconnecting.
+//!
+//! Source: Serf `serf.go` (handleNodeJoin, handleNodeLeave, handleNodeUpdate, handleNodeLeaveIntent, handleNodeJoinIntent,
+//! handlePrune, reap, reconnect).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thane_wire::gossip;
+use thane_wire::serf::{Join, Leave, SerfMessage};
+
+use super::streams::Purpose;
+use super::{LifeState, Node};
+use crate::event::{Cause, Event, Path};
+use crate::lamport::LamportJump;
+use crate::member::{State, Status};
+use crate::notice::{Layer, Level};
+use crate::output::OpId;
+use crate::table::MemberId;
+use crate::time::Time;
+use crate::timers::Timer;
+
+/// Most intents about unknown members that are remembered.
+pub(crate) const RECENT_INTENTS_MAX: usize = 1 << 16;
+
+/// Which intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IntentKind {
+    Join,
+    Leave,
+}
+
+/// Intents about names that are not members yet: the intent may overtake the announcement.
+#[derive(Debug, Default)]
+pub(super) struct RecentIntents {
+    entries: BTreeMap<Arc<str>, RecentIntent>,
+}
+
+#[derive(Debug)]
+struct RecentIntent {
+    kind: IntentKind,
+    ltime: u64,
+    recorded: Time,
+}
+
+impl RecentIntents {
+    /// Keeps the intent if it is newer than what is known; only then is it news. (Serf: upsertIntent.)
+    fn upsert(&mut self, name: &str, kind: IntentKind, ltime: u64, now: Time) -> Upsert {
+        let full = self.entries.len() >= RECENT_INTENTS_MAX;
+        match self.entries.get_mut(name) {
+            Some(known) if ltime <= known.ltime => Upsert::Old,
+            Some(known) => {
+                *known = RecentIntent { kind, ltime, recorded: now };
+                Upsert::News
+            }
+            None if name.is_empty() || full => Upsert::Refused,
+            None => {
+                self.entries.insert(name.into(), RecentIntent { kind, ltime, recorded: now });
+                Upsert::News
+            }
+        }
+    }
+
+    fn reap(&mut self, now: Time, timeout: Duration) {
+        self.entries.retain(|_, intent| now.since(intent.recorded) <= timeout);
+    }
+}
+
+enum Upsert {
+    News,
+    Old,
+    Refused,
+}
+
+impl Node {
+    // ---- hooks from the detector ----
+
+    /// The detector found a member alive that it held for dead, left or unknown.
+    pub(super) fn member_joined(&mut self, id: MemberId, cause: Cause) {
+        let (now, flap) = (self.now, self.config.flap_timeout);
+        let entry = &self.table[id];
+        let mut status = Status::Alive;
+        match entry.status {
+            None => {
+                if let Some(intent) = self.recent_intents.entries.get(&entry.name) {
+                    if intent.kind == IntentKind::Leave {
+                        status = Status::Leaving;
+                    }
+                    let ltime = intent.ltime;
+                    self.table[id].status_ltime = ltime;
+                } else {
+                    self.table[id].status_ltime = 0;
+                }
+            }
+            Some(Status::Failed) if now.since(entry.gone_since) < flap => self.counters.member_flaps += 1,
+            Some(_) => {}
+        }
+        self.set_status(id, Some(status));
+        self.record(id, &cause);
+        self.emit(id, Event::Joined, cause);
+    }
+
+    /// The detector declared a member dead, or it said goodbye. Whether that is a failure, its intent decides.
+    pub(super) fn member_gone(&mut self, id: MemberId, cause: Cause) {
+        match self.table[id].status {
+            Some(Status::Leaving) => {
+                self.set_status(id, Some(Status::Left));
+                self.record(id, &cause);
+                self.emit(id, Event::Left, cause);
+            }
+            Some(Status::Alive) => {
+                self.set_status(id, Some(Status::Failed));
+                self.record(id, &cause);
+                self.emit(id, Event::Failed, cause);
+            }
+            Some(Status::Left | Status::Failed) | None => self.record(id, &cause),
+        }
+    }
+
+    pub(super) fn member_updated(&mut self, id: MemberId, cause: Cause) {
+        self.emit(id, Event::Updated, cause);
+    }
+
+    // ---- messages ----
+
+    /// A message of Serf's layer, from gossip or sent directly.
+    pub(super) fn serf_message(&mut self, payload: &[u8], via: Path) {
+        if payload.is_empty() {
+            return;
+        }
+        let message = match SerfMessage::decode(payload) {
+            Ok(message) => message,
+            Err(error) => {
+                self.drop_message(Layer::Serf, "serf_message_dropped", || {
+                    format!("dropped a message of type {}: {error}", payload[0])
+                });
+                return;
+            }
+        };
+        let news = match &message {
+            SerfMessage::Leave(leave) => {
+                let news = self.leave_intent(leave, via);
+                news.then_some(Queue::Intents)
+            }
+            SerfMessage::Join(join) => self.join_intent(join.ltime, join.node, via).then_some(Queue::Intents),
+            SerfMessage::UserEvent(event) => {
+                let payload = event.payload.unwrap_or_default();
+                let news = self.user_event_arrived(event.ltime, event.name, payload, event.coalesce);
+                news.then_some(Queue::Events)
+            }
+            SerfMessage::Query(query) => self.query_arrived(query).then_some(Queue::Queries),
+            SerfMessage::QueryResponse(response) => {
+                self.query_response_arrived(response);
+                None
+            }
+            SerfMessage::Relay(relay) => {
+                self.relay_arrived(relay);
+                None
+            }
+            _ => {
+                self.drop_message(Layer::Serf, "serf_message_dropped", || {
+                    format!("dropped a message of type {}, which does not travel by itself", payload[0])
+                });
+                None
+            }
+        };
+        // Rebroadcast byte for byte: extra keys that we do not know survive.
+        if let Some(queue) = news {
+            self.queue_serf(queue, payload, None);
+        }
+    }
+
+    /// Queues a Serf message (its own type byte first) for gossip.
+    pub(super) fn queue_serf(&mut self, queue: Queue, message: &[u8], op: Option<OpId>) {
+        let mut framed = Vec::with_capacity(message.len() + 1);
+        gossip::encode_user(message, &mut framed);
+        let queue = match queue {
+            Queue::Intents => &mut self.intents,
+            Queue::Queries => &mut self.queries,
+            Queue::Events => &mut self.events,
+        };
+        queue.queue(Bytes::from(framed), op);
+    }
+
+    pub(super) fn refuse_jump(&mut self, ltime: u64) {
+        self.counters.lamport_jumps_refused += 1;
+        self.notice(Level::Warn, Layer::Serf, "lamport_jump", None, || {
+            format!("dropped a message with Lamport time {ltime}, absurdly far ahead of ours")
+        });
+    }
+
+    // ---- intents ----
+
+    /// Somebody leaves, or is told to. True if others should hear of it from us.
+    pub(super) fn leave_intent(&mut self, leave: &Leave<'_>, via: Path) -> bool {
+        if self.member_clock.witness(leave.ltime) == Err(LamportJump) {
+            self.refuse_jump(leave.ltime);
+            return false;
+        }
+        let Some(id) = self.serf_knows(leave.node) else {
+            return self.remember_intent(leave.node, IntentKind::Leave, leave.ltime);
+        };
+        if leave.ltime <= self.table[id].status_ltime {
+            return false;
+        }
+        if id == self.own && self.life == LifeState::Alive {
+            // We are not leaving: say so, and do not help the rumour.
+            self.send_join_intent();
+            return false;
+        }
+        self.counters.intents_accepted += 1;
+        // Always, even if nothing else changes: otherwise the intent would go round for ever.
+        self.table[id].status_ltime = leave.ltime;
+        let cause = Cause::LeaveIntent { ltime: leave.ltime, via };
+        match self.table[id].status {
+            Some(Status::Alive) => {
+                self.set_status(id, Some(Status::Leaving));
+                self.record(id, &cause);
+            }
+            Some(Status::Failed) => {
+                self.set_status(id, Some(Status::Left));
+                self.record(id, &cause);
+                self.emit(id, Event::Left, cause);
+            }
+            Some(Status::Leaving | Status::Left) => {}
+            None => return false,
+        }
+        if leave.prune {
+            self.prune(id);
+        }
+        true
+    }
+
+    /// Somebody is back, or was never away. True if others should hear of it from us.
+    pub(super) fn join_intent(&mut self, ltime: u64, node: &str, via: Path) -> bool {
+        if self.member_clock.witness(ltime) == Err(LamportJump) {
+            self.refuse_jump(ltime);
+            return false;
+        }
+        let Some(id) = self.serf_knows(node) else {
+            return self.remember_intent(node, IntentKind::Join, ltime);
+        };
+        if ltime <= self.table[id].status_ltime {
+            return false;
+        }
+        self.counters.intents_accepted += 1;
+        self.table[id].status_ltime = ltime;
+        if self.table[id].status == Some(Status::Leaving) {
+            self.set_status(id, Some(Status::Alive));
+            self.record(id, &Cause::JoinIntent { ltime, via });
+        }
+        true
+    }
+
+    /// A peer lists a member as left, with the status time it holds. The true time of the leave is unknown; one past the status
+    /// time makes it count.
+    ///
+    /// Differs from Serf: about a member that is live here, a list no newer than what we hold is ignored. It is the list of
+    /// somebody who has not heard yet that the member came back.
+    pub(super) fn listed_as_left(&mut self, name: &str, listed: u64, via: Path) {
+        let stale = self
+            .serf_knows(name)
+            .is_some_and(|id| self.table[id].is_live() && listed <= self.table[id].status_ltime);
+        if stale && *name != *self.own_name() {
+            return;
+        }
+        self.leave_intent(&Leave { ltime: listed.saturating_add(1), node: name, prune: false }, via);
+    }
+
+    fn serf_knows(&self, name: &str) -> Option<MemberId> {
+        self.table.find(name).filter(|id| self.table[*id].status.is_some())
+    }
+
+    fn remember_intent(&mut self, name: &str, kind: IntentKind, ltime: u64) -> bool {
+        match self.recent_intents.upsert(name, kind, ltime, self.now) {
+            Upsert::News => true,
+            Upsert::Old => false,
+            Upsert::Refused => {
+                self.counters.recent_intents_dropped += 1;
+                false
+            }
+        }
+    }
+
+    /// Announces us to Serf's layer everywhere: after a join, and against a rumour of our leaving.
+    pub(super) fn send_join_intent(&mut self) {
+        let ltime = self.member_clock.time();
+        let own = self.own_name();
+        self.join_intent(ltime, &own, Path::Local);
+        let mut message = Vec::new();
+        SerfMessage::Join(Join { ltime, node: &own }).encode(&mut message);
+        self.queue_serf(Queue::Intents, &message, None);
+    }
+
+    // ---- forgetting ----
+
+    /// Force-leave with prune: a member that is still leaving first gets the time to finish.
+    ///
+    /// Differs from Serf: it waits holding its membership lock, and then erases even a member that has refuted meanwhile.
+    fn prune(&mut self, id: MemberId) {
+        if self.table[id].status == Some(Status::Leaving) {
+            let wait = self.config.broadcast_timeout + self.config.leave_propagate_delay;
+            let name = self.table[id].name.clone();
+            self.timers.set(self.now + wait, Timer::PruneWait { name });
+        } else {
+            self.erase_unless_live(id);
+        }
+    }
+
+    pub(super) fn prune_wait_over(&mut self, name: &Arc<str>) {
+        if let Some(id) = self.serf_knows(name) {
+            self.erase_unless_live(id);
+        }
+    }
+
+    fn erase_unless_live(&mut self, id: MemberId) {
+        if id != self.own && !self.table[id].is_live() {
+            self.erase(id, Cause::Pruned);
+        }
+    }
+
+    fn erase(&mut self, id: MemberId, cause: Cause) {
+        self.emit(id, Event::Reaped, cause);
+        self.set_status(id, None);
+        self.table.remove_if_unknown(id);
+    }
+
+    /// Forgets members that have been gone for long enough, and old intents.
+    pub(super) fn reap_tick(&mut self) {
+        self.timers.set(self.now + self.config.reap_interval, Timer::ReapTick);
+        let lists = [
+            (self.table.failed().to_vec(), self.config.reconnect_timeout),
+            (self.table.left().to_vec(), self.config.tombstone_timeout),
+        ];
+        for (list, timeout) in lists {
+            for id in list {
+                let after = self.now.since(self.table[id].gone_since);
+                if after > timeout && id != self.own {
+                    self.erase(id, Cause::TimedOut { after });
+                }
+            }
+        }
+        self.recent_intents.reap(self.now, self.config.recent_intent_timeout);
+    }
+
+    // ---- reconnecting ----
+
+    /// Now and then, tries to reach one failed member. The whole cluster together tries each about once an interval.
+    pub(super) fn reconnect_tick(&mut self) {
+        self.timers.set(self.now + self.config.reconnect_interval, Timer::ReconnectTick);
+        let failed = self.table.failed();
+        if failed.is_empty() || self.life != LifeState::Alive {
+            return;
+        }
+        let others = self.table.with_status().saturating_sub(failed.len() + self.table.left().len());
+        let chance = failed.len() as f64 / others.max(1) as f64;
+        let at = self.rng.below(failed.len());
+        if self.rng.unit() > chance {
+            return;
+        }
+        let entry = &self.table[self.table.failed()[at]];
+        let (to, name) = (entry.addr(), entry.name.clone());
+        self.notice(Level::Info, Layer::Serf, "reconnect", Some(name.clone()), || {
+            format!("trying to reach failed member {name} at {to}")
+        });
+        self.dial(to, Purpose::PushPull { join: true, op: None }, self.config.tcp_timeout);
+    }
+
+    /// Whether a member other than ourselves is alive for Serf: only then is there anybody to wait for.
+    pub(super) fn has_company(&self) -> bool {
+        let own_is_alive = self.table[self.own].status == Some(Status::Alive);
+        self.table.status_alive() > usize::from(own_is_alive)
+    }
+
+    /// The same for the detector.
+    pub(super) fn detector_has_company(&self) -> bool {
+        let own_is_live = matches!(self.table[self.own].state, State::Alive | State::Suspect);
+        self.table.live() > usize::from(own_is_live)
+    }
+}
+
+/// One of Serf's gossip queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queue {
+    Intents,
+    Queries,
+    Events,
+}

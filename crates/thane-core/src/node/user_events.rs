@@ -1,0 +1,168 @@
+//! User events: sending them, and delivering each once.
+//!
+//! Source: Serf `serf.go` (`UserEvent`, handleUserEvent).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use thane_wire::serf::{SerfMessage, UserEvent as UserEventMessage};
+
+use super::Node;
+use super::gossip::PART_BYTES;
+use super::status::Queue;
+use crate::config::USER_EVENT_BYTES_MAX;
+use crate::event::{Event, UserEvent};
+use crate::lamport::LamportJump;
+use crate::notice::{Layer, Level};
+use crate::output::{CommandError, Output};
+
+/// Most bytes of names and payloads that are remembered against repetition. Over it, the oldest Lamport times are given up, and
+/// nothing that old is accepted again.
+pub(crate) const EVENT_BUFFER_BYTES_MAX: usize = 8 << 20;
+/// What an event costs beyond its name and payload, for the limit above.
+const EVENT_COST: usize = 64;
+
+type NameAndPayload = (Arc<str>, Bytes);
+
+/// What has been delivered lately, by Lamport time.
+#[derive(Debug)]
+pub(super) struct EventBuffer {
+    slots: BTreeMap<u64, Vec<NameAndPayload>>,
+    /// How many Lamport times are remembered.
+    size: u64,
+    bytes: usize,
+    /// Events before this time are not wanted.
+    min_time: u64,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    News,
+    Duplicate,
+    /// Before what was asked for.
+    Unwanted,
+    /// Too old to tell whether it is a repetition.
+    TooOld,
+}
+
+impl EventBuffer {
+    pub(super) fn new(size: u64) -> Self {
+        Self { slots: BTreeMap::new(), size, bytes: 0, min_time: 0 }
+    }
+
+    /// Events at or before this time of a peer's clock are history.
+    pub(super) fn ignore_before(&mut self, time: u64) {
+        self.min_time = self.min_time.max(time);
+    }
+
+    /// Remembered events by Lamport time.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (u64, &Vec<NameAndPayload>)> {
+        self.slots.iter().map(|(ltime, events)| (*ltime, events))
+    }
+
+    /// Takes an event, with our clock already past it.
+    fn admit(&mut self, ltime: u64, clock: u64, name: &str, payload: &[u8]) -> Verdict {
+        if ltime < self.min_time {
+            return Verdict::Unwanted;
+        }
+        let oldest = clock.saturating_sub(self.size);
+        if ltime < oldest {
+            return Verdict::TooOld;
+        }
+        while let Some(first) = self.slots.first_entry()
+            && *first.key() < oldest
+        {
+            self.bytes -= cost(&first.remove());
+        }
+        let slot = self.slots.entry(ltime).or_default();
+        if slot.iter().any(|(n, p)| **n == *name && **p == *payload) {
+            return Verdict::Duplicate;
+        }
+        slot.push((name.into(), Bytes::copy_from_slice(payload)));
+        self.bytes += EVENT_COST + name.len() + payload.len();
+        while self.bytes > EVENT_BUFFER_BYTES_MAX
+            && let Some((ltime, events)) = self.slots.pop_first()
+        {
+            self.bytes -= cost(&events);
+            self.min_time = self.min_time.max(ltime + 1);
+        }
+        Verdict::News
+    }
+}
+
+fn cost(events: &[NameAndPayload]) -> usize {
+    events.iter().map(|(name, payload)| EVENT_COST + name.len() + payload.len()).sum()
+}
+
+impl Node {
+    pub(super) fn send_user_event(
+        &mut self,
+        name: &str,
+        payload: &[u8],
+        coalesce: bool,
+    ) -> Result<u64, CommandError> {
+        let limit = self.config.user_event_size_limit.min(USER_EVENT_BYTES_MAX);
+        if name.len() + payload.len() > limit {
+            return Err(CommandError::UserEventTooLarge { limit });
+        }
+        let ltime = self.event_clock.time();
+        let payload_field = (!payload.is_empty()).then_some(payload);
+        let mut message = Vec::new();
+        SerfMessage::UserEvent(UserEventMessage { ltime, name, payload: payload_field, coalesce })
+            .encode(&mut message);
+        if message.len() > limit {
+            return Err(CommandError::EncodedUserEventTooLarge { limit });
+        }
+        // Differs from Serf: there such a message waits in the queue for ever.
+        let room = self.packet_room().saturating_sub(PART_BYTES + 1);
+        if message.len() > room {
+            return Err(CommandError::NeverFits { size: message.len(), room });
+        }
+        self.event_clock.increment();
+        self.user_event_arrived(ltime, name, payload, coalesce);
+        self.queue_serf(Queue::Events, &message, None);
+        Ok(ltime)
+    }
+
+    /// Delivers an event unless it has been seen. True if it is news.
+    pub(super) fn user_event_arrived(
+        &mut self,
+        ltime: u64,
+        name: &str,
+        payload: &[u8],
+        coalesce: bool,
+    ) -> bool {
+        if self.event_clock.witness(ltime) == Err(LamportJump) {
+            self.refuse_jump(ltime);
+            return false;
+        }
+        match self.event_buffer.admit(ltime, self.event_clock.time(), name, payload) {
+            Verdict::News => {
+                self.counters.user_events_delivered += 1;
+                let event = UserEvent {
+                    ltime,
+                    name: name.into(),
+                    payload: Bytes::copy_from_slice(payload),
+                    coalesce,
+                };
+                self.outputs.push_back(Output::Event(Event::User(event)));
+                true
+            }
+            Verdict::Duplicate => {
+                self.counters.user_events_duplicate += 1;
+                false
+            }
+            Verdict::Unwanted => false,
+            Verdict::TooOld => {
+                self.counters.user_events_too_old += 1;
+                let (clock, size) = (self.event_clock.time(), self.config.event_buffer_size);
+                self.notice(Level::Warn, Layer::Serf, "user_event_too_old", None, || {
+                    format!("dropped user event {name:?} of time {ltime}: more than {size} behind our clock, {clock}")
+                });
+                false
+            }
+        }
+    }
+}
