@@ -1,1 +1,99 @@
-fn main() {}
+//! The repository's own chores: `cargo xtask CHORE`.
+//!
+//! Everything here is plain Rust that starts other programs; nothing has to be installed first.
+
+#![allow(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
+
+mod arguments;
+mod fleet;
+mod memory;
+mod process;
+mod serf;
+mod swarm;
+mod test;
+mod tidy;
+
+use anyhow::{Result, bail};
+use arguments::Arguments;
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+const HELP: &str = "\
+Usage: cargo xtask CHORE [OPTIONS]
+
+  test     Installs what the tests need (the Debian package `serf`), then formats, lints, runs all
+           tests beside the real Serf, doc tests and docs, and checks the source itself.
+             --without-peers     do not run the tests beside Serf, and pass without them
+
+  tidy     Checks the source itself: crate edges, leftover markers, links, dependencies.
+             --bless             write the list of direct dependencies as it is now
+
+  swarm    Runs many agents as processes on loopback: joins them through one seed, waits until each
+           knows all, watches that none is reported failed, and measures memory and CPU.
+             --agents N          how many (200)
+             --seconds N         how long to watch (60)
+             --patience N        seconds until full membership at most (120)
+             --program PATH      another program than the release build, such as `serf`
+
+  memory   Measures the memory of Thane agents and of Serf agents in clusters of the same size.
+             --agents N          how many of each (50)
+             --settle N          seconds to wait between full membership and measuring (20)
+             --at-most RATIO     the share of Serf's memory to pass with (0.5)
+             --program PATH      another program than the release build
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(Outcome::Held) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a chore that ran to its end found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Held,
+    Failed,
+}
+
+impl Outcome {
+    fn held_if(condition: bool) -> Self {
+        if condition { Self::Held } else { Self::Failed }
+    }
+}
+
+fn run() -> Result<Outcome> {
+    let mut arguments = Arguments::new(env::args().skip(1));
+    let Some(chore) = arguments.chore() else {
+        eprint!("{HELP}");
+        bail!("say which chore to run");
+    };
+    // Cargo runs aliases in the folder they were typed in; the chores think of the repository's root.
+    env::set_current_dir(root())?;
+    match chore.as_str() {
+        "test" => test::run(arguments),
+        "tidy" => tidy::run(arguments),
+        "swarm" => swarm::run(arguments),
+        "memory" => memory::run(arguments),
+        "help" | "-h" | "--help" => {
+            print!("{HELP}");
+            Ok(Outcome::Held)
+        }
+        unknown => {
+            eprint!("{HELP}");
+            bail!("there is no chore `{unknown}`");
+        }
+    }
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository").to_owned()
+}
