@@ -78,7 +78,9 @@ impl Fleet {
         command.arg("agent").arg(format!("-node={name}")).arg(format!("-bind={ip}"));
         command.arg(format!("-rpc-addr={ip}:7373"));
         if let Some(seed) = self.agents.first() {
-            command.arg(format!("-join={}", seed.ip));
+            // Not `-join`, which gives up at once: a seed takes part in 127 exchanges of state at a time and closes
+            // the connections of all others, who have to come again.
+            command.arg(format!("-retry-join={}", seed.ip)).arg("-retry-interval=1s");
         }
         let output = File::create(&log).with_context(|| format!("cannot make {}", log.display()))?;
         command.stdin(Stdio::null()).stderr(output.try_clone()?).stdout(output);
