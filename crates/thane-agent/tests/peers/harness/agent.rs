@@ -18,7 +18,7 @@ use std::{
 };
 
 /// How long an agent may take to start or to end. A start with an unreachable seed waits 10 s for it.
-const PROCESS_DEADLINE: Duration = Duration::from_mins(1);
+const PROCESS_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The line that an agent prints once it runs and, with `-join`, has joined.
 const RUNNING_LINE: &str = "Log data will now stream in as it occurs";
