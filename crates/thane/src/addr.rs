@@ -71,7 +71,7 @@ fn split_port(text: &str, default_port: u16) -> Result<(String, u16), String> {
             )
         }
     };
-    let host = host.strip_prefix('[').map_or(host, |host| host.strip_suffix(']').unwrap_or(host));
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     if host.contains(['[', ']']) {
         return Err(format!("address {text}: brackets belong around an IPv6 address and nowhere else"));
     }

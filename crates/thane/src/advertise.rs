@@ -7,7 +7,7 @@ use if_addrs::Interface;
 use crate::error::StartError;
 
 /// The IP to announce when none is given: the one we listen on; for `0.0.0.0` a private address of this machine,
-/// preferably that of the interface with the default route. (memberlist: `net_transport.go`, FinalAdvertiseAddr.)
+/// preferably that of the interface with the default route. (memberlist: `net_transport.go`, `FinalAdvertiseAddr`.)
 pub(crate) fn ip_for(listening: IpAddr) -> Result<IpAddr, StartError> {
     if !listening.is_unspecified() {
         return Ok(listening);
@@ -47,6 +47,22 @@ fn private_ip(interfaces: &[Interface], default_route: Option<Ipv4Addr>) -> Opti
 fn is_private(ip: Ipv4Addr) -> bool {
     let [a, b, ..] = ip.octets();
     ip.is_private() || (a == 100 && (64..128).contains(&b)) || (a == 198 && (b & !1) == 18)
+}
+
+/// Whether anybody on the internet may reach this address.
+pub(crate) fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            !(is_private(ip)
+                || ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_documentation()
+                || ip.is_unspecified())
+        }
+        IpAddr::V6(ip) => {
+            !(ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unique_local() || ip.is_unspecified())
+        }
+    }
 }
 
 /// The source address that the default route would give a packet. Nothing is sent: connecting a UDP socket only asks the
@@ -167,6 +183,22 @@ mod tests {
             ("8.8.8.8", false),
         ] {
             assert_eq!(is_private(ip.parse().unwrap()), private, "{ip}");
+        }
+    }
+
+    #[test]
+    fn only_addresses_of_the_internet_are_public() {
+        for (ip, public) in [
+            ("8.8.8.8", true),
+            ("2606:4700::1", true),
+            ("10.0.0.1", false),
+            ("127.0.0.1", false),
+            ("169.254.0.1", false),
+            ("::1", false),
+            ("fe80::1", false),
+            ("fd00::1", false),
+        ] {
+            assert_eq!(is_public(ip.parse().unwrap()), public, "{ip}");
         }
     }
 

@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::advertise;
 use crate::error::StartError;
 use crate::events::{Event, Events, Hub};
 use crate::log;
@@ -89,6 +90,7 @@ pub(crate) fn start(config: Config, seed: Seed, sockets: Sockets) -> Result<(Nod
     let start = Instant::now();
     let flush_max = config.tcp_timeout;
     let core = Core::new(config, seed, Time::ZERO).map_err(StartError::Config)?;
+    warn_of_openness(core.config());
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let (stop_in, stop) = watch::channel(false);
     let (stopped_in, stopped) = watch::channel(None);
@@ -125,6 +127,13 @@ pub(crate) fn start(config: Config, seed: Seed, sockets: Sockets) -> Result<(Nod
     };
     tokio::spawn(supervise(driver, Ending { hub, last, stopped: stopped_in }));
     Ok((node, events))
+}
+
+/// Serf warns of this too. (memberlist: `memberlist.go`, `setAlive`.)
+fn warn_of_openness(config: &Config) {
+    if config.keyring.is_empty() && advertise::is_public(config.advertise.ip()) {
+        tracing::warn!(target: "thane::memberlist", kind = "public_unencrypted", "{} is a public address and encryption is off: anybody who reaches it can join this cluster; give all nodes a key", config.advertise);
+    }
 }
 
 /// Runs the driver in a task of its own, so that a panic, which is a bug of ours, ends this node and nothing else.
@@ -263,9 +272,11 @@ impl Driver {
 
     /// The next moment at which something must be done by the clock.
     fn wake_at(&self) -> Instant {
-        let core = self.core.poll_timeout().since(self.now()).min(SLEEP_MAX);
-        let core = Instant::now() + core;
-        [self.receive_pause.until, self.accept_pause.until].into_iter().flatten().fold(core, Instant::min)
+        let now = Instant::now();
+        let core = now + self.core.poll_timeout().since(self.now()).min(SLEEP_MAX);
+        // A pause that is over needs no waking; it is forgotten when the socket works again.
+        let pauses = [self.receive_pause.until, self.accept_pause.until].into_iter().flatten();
+        pauses.filter(|until| *until > now).fold(core, Instant::min)
     }
 
     // ---- inputs ----
@@ -380,7 +391,7 @@ impl Driver {
                 self.settle(begun, reply);
             }
             Command::UserEvent { name, payload, coalesce, reply } => {
-                answer(reply, self.core.user_event(now, &name, payload, coalesce == Coalesce::Yes));
+                answer(reply, self.core.user_event(now, &name, &payload, coalesce == Coalesce::Yes));
             }
             Command::Read(read) => read(&self.core),
             Command::ReadIo { reply } => answer(reply, self.io),
@@ -399,20 +410,25 @@ impl Driver {
 
     /// Does everything the core wants done now, and tells it what did not work.
     fn drain(&mut self) {
-        for _ in 0..=FAILURES_AT_ONCE_MAX {
+        let mut told = 0;
+        loop {
             while let Some(output) = self.core.poll_output() {
                 self.perform(output);
             }
+            if told == FAILURES_AT_ONCE_MAX {
+                // The rest is told after the next input: doing what the core says may fail again and again.
+                return;
+            }
+            told += 1;
             let now = self.now();
             match self.failures.pop_front() {
-                None => return,
                 Some(Failure::Send { to, error }) => self.core.handle_send_failed(now, to, &error),
                 Some(Failure::Stream { stream, failure }) => {
-                    self.core.handle_stream_failed(now, stream, failure)
+                    self.core.handle_stream_failed(now, stream, failure);
                 }
+                None => return,
             }
         }
-        // What is left is told after the next input.
     }
 
     fn perform(&mut self, output: Output) {
@@ -442,7 +458,7 @@ impl Driver {
             Output::Event(event) => match Event::from_core(event) {
                 Some(event) => self.hub.publish(event),
                 None => {
-                    tracing::warn!(target: "thane::driver", kind = "unknown_event", "an event of an unknown kind")
+                    tracing::warn!(target: "thane::driver", kind = "unknown_event", "an event of an unknown kind");
                 }
             },
             Output::Done { op, outcome } => self.done(op, outcome),
@@ -512,3 +528,6 @@ impl Pause {
         *self = Self::default();
     }
 }
+
+#[cfg(test)]
+mod tests;

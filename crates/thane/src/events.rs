@@ -117,7 +117,10 @@ impl Drop for Events {
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = lock(&self.queue.state);
-        f.debug_struct("Events").field("waiting", &state.events.len()).field("missed", &state.missed).finish()
+        f.debug_struct("Events")
+            .field("waiting", &state.events.len())
+            .field("missed", &state.missed)
+            .finish_non_exhaustive()
     }
 }
 

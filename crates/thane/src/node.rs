@@ -318,6 +318,12 @@ impl Node {
         answer.await.ok()
     }
 
+    /// Hands the driver a command of a test's own.
+    #[cfg(test)]
+    pub(crate) async fn inject(&self, command: Command) {
+        self.inner.commands.send(command).await.unwrap_or_else(|_stopped| panic!("the node has stopped"));
+    }
+
     /// Reads something from the core, or from what is left of it; `None` if nothing is.
     async fn read<T, F>(&self, read: F) -> Option<T>
     where

@@ -215,7 +215,7 @@ impl Ends {
         match written {
             Ok(()) => linger(reader, writer).await,
             Err(error) => {
-                _ = tell(&events, stream, What::Failed(StreamFailure::Other(describe(&error)))).await
+                _ = tell(&events, stream, What::Failed(StreamFailure::Other(describe(&error)))).await;
             }
         }
     }
