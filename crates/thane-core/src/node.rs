@@ -482,9 +482,10 @@ impl Node {
 
     /// Moves time on. A node that was not woken when it asked for it doubts itself before it doubts others.
     fn advance(&mut self, now: Time) {
-        let due = self.timers.next_at();
+        // What was handled last shows that it ran until then, even if timers are overdue.
+        let expected = self.timers.next_at().max(self.now);
         self.now = self.now.max(now);
-        let late = self.now.since(due);
+        let late = self.now.since(expected);
         if late > PAUSE_MIN.max(self.config.probe_interval) {
             self.was_paused(late);
         }

@@ -216,16 +216,9 @@ impl Node {
     /// directly, at the address from which it announces itself, so that it can refute. Without this a member that was
     /// restarted stays failed for those who never exchange state with it.
     fn remind(&mut self, id: MemberId, ip: IpAddr, port: u16) {
-        let entry = &self.table[id];
-        let (name, incarnation) = (entry.name.clone(), entry.incarnation);
-        let own_name = self.own_name();
-        let mut message = Vec::new();
-        match entry.state {
-            State::Suspect => Suspect { incarnation, node: &name, from: &own_name }.encode(&mut message),
-            State::Dead | State::Left => {
-                Dead { incarnation, node: &name, from: &own_name }.encode(&mut message);
-            }
-            State::Alive | State::Forgotten => return,
+        let state = self.table[id].state;
+        if matches!(state, State::Alive | State::Forgotten) {
+            return;
         }
         let now = self.now;
         let interval = self.config.probe_interval.max(Duration::from_secs(1));
@@ -234,6 +227,14 @@ impl Node {
             return;
         }
         self.reminded.insert(id, now);
+        let (name, incarnation) = (self.table[id].name.clone(), self.table[id].incarnation);
+        let own_name = self.own_name();
+        let mut message = Vec::new();
+        if state == State::Suspect {
+            Suspect { incarnation, node: &name, from: &own_name }.encode(&mut message);
+        } else {
+            Dead { incarnation, node: &name, from: &own_name }.encode(&mut message);
+        }
         let to = (ip.to_canonical(), self.port_of(port)).into();
         let checksum = self.checksum_for(id);
         self.send(to, checksum, &[message.into()]);
