@@ -256,12 +256,16 @@ impl Driver {
                 () = self.hub.marker_wanted.notified() => self.hub.mark(&mut || self.core.members().collect()),
                 () = &mut sleep => {}
             }
-            self.receive_packets();
-            self.receive_stream_events();
+            let busy = self.receive_packets() | self.receive_stream_events();
             let now = self.now();
             if self.core.poll_timeout() <= now {
                 self.core.handle_timeout(now);
                 self.drain();
+            }
+            if busy {
+                // A socket that always has more would keep this task running for ever, and the runtime's thread with
+                // it: our streams' tasks, and those of the application, get their turn.
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -281,11 +285,12 @@ impl Driver {
 
     // ---- inputs ----
 
-    fn receive_packets(&mut self) {
-        if !self.receive_pause.is_over() {
-            return;
-        }
+    /// Takes the packets that are here; true if there may be more.
+    fn receive_packets(&mut self) -> bool {
         for _ in 0..PACKETS_AT_ONCE_MAX {
+            if !self.receive_pause.is_over() {
+                return false;
+            }
             match self.sockets.udp.try_recv_from(&mut self.packet) {
                 Ok((bytes, from)) => {
                     self.receive_pause.clear();
@@ -293,15 +298,11 @@ impl Driver {
                     self.core.handle_packet(self.now(), sockets::canonical(from), packet);
                     self.drain();
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    self.receive_failed(&error);
-                    if !self.receive_pause.is_over() {
-                        return;
-                    }
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) => self.receive_failed(&error),
             }
         }
+        true
     }
 
     fn receive_failed(&mut self, error: &io::Error) {
@@ -313,13 +314,15 @@ impl Driver {
         }
     }
 
-    fn receive_stream_events(&mut self) {
+    /// Takes the stream events that are here; true if there may be more.
+    fn receive_stream_events(&mut self) -> bool {
         for _ in 0..STREAM_EVENTS_AT_ONCE_MAX {
             match self.streams.events.try_recv() {
                 Ok(event) => self.stream_event(event),
-                Err(_none) => return,
+                Err(_none) => return false,
             }
         }
+        true
     }
 
     fn stream_event(&mut self, StreamEvent { stream, what }: StreamEvent) {

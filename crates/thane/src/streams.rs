@@ -24,7 +24,8 @@ const CHUNK_BYTES: usize = 16 * 1024;
 const EVENTS_MAX: usize = 64;
 /// Writes of one stream that wait for the peer. The core writes a request or a reply, in a few pieces.
 const WRITES_MAX: usize = 16;
-/// Tasks in all, those included that still write what the core has left behind. The core bounds its own streams far below.
+/// Tasks in all, those included that still write what the core has left behind. The streams that the core holds open
+/// itself are fewer.
 const TASKS_MAX: usize = 1024;
 /// How long a closed stream waits for the peer to close too, so that no reset overtakes what we wrote.
 const LINGER: Duration = Duration::from_secs(1);

@@ -1,5 +1,8 @@
 //! Strangers, wrong keys and malformed bytes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use thane::{Key, Node, Status};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UdpSocket};
@@ -81,6 +84,29 @@ async fn malformed_streams_do_not_disturb() {
     }
     eventually("streams are counted as failed", async || a.counters().await.streams_failed > 0).await;
     still_well(&a, &b).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_packets_holds_up_nobody() {
+    let [a, b] = cluster(["a", "b"]).await;
+    let target = a.local_addr();
+    let over = Arc::new(AtomicBool::new(false));
+    let flood = {
+        let over = Arc::clone(&over);
+        std::thread::spawn(move || {
+            let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            while !over.load(Ordering::Relaxed) {
+                // Full buffers are part of a flood.
+                _ = stranger.send_to(&[0xff; 64], target);
+            }
+        })
+    };
+    let before = a.counters().await.packets_received;
+    eventually("the flood arrives", async || a.counters().await.packets_received > before + 1000).await;
+    // This test's one thread runs both nodes and their streams too.
+    still_well(&a, &b).await;
+    over.store(true, Ordering::Relaxed);
+    flood.join().unwrap();
 }
 
 /// Both see each other, still probe each other, and a newcomer is welcome.
