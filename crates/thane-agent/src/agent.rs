@@ -1,0 +1,84 @@
+//! `thane agent`: the process around a node. (Serf: `cmd/serf/command/agent`.)
+//!
+//! [`run`] reads the flags, starts the node and the RPC server, and waits for what ends the agent: a signal, a leave
+//! over RPC, the loss of its name, or a cluster that cannot be joined. Everything it says goes to standard output, as
+//! Serf's agent does it. All of it runs on one thread; see [`crate::logging::Console`] for the only other one.
+
+pub(crate) mod address;
+mod banner;
+pub(crate) mod event;
+pub(crate) mod filter;
+mod operations;
+mod settings;
+mod signals;
+mod start;
+mod supervise;
+
+pub(crate) use operations::Agent;
+pub(crate) use settings::flags;
+
+use std::time::Duration;
+
+use crate::exit::Exit;
+use crate::goflags::FlagError;
+use crate::logging::Console;
+
+/// How long the end of the process waits for standard output.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+
+/// Threads for host name look-ups, which the operating system offers only as blocking calls.
+const LOOKUP_THREADS_MAX: usize = 4;
+
+/// Runs an agent until it ends. `arguments` begin after the command's name.
+pub(crate) fn run(arguments: &[String]) -> Exit {
+    let console = match Console::stdout() {
+        Ok(console) => console,
+        Err(reason) => {
+            complain(&format!("cannot start a thread: {reason}"));
+            return Exit::Failure;
+        }
+    };
+    let exit = run_on(&console, arguments);
+    console.flush(FLUSH_LIMIT);
+    exit
+}
+
+fn run_on(console: &Console, arguments: &[String]) -> Exit {
+    let flags = flags();
+    let parsed = match flags.parse(arguments) {
+        Ok(parsed) => parsed,
+        Err(FlagError::Help) => {
+            complain(flags.help().trim_end());
+            return Exit::Success;
+        }
+        Err(mistake) => {
+            complain(&mistake.to_string());
+            console.output(flags.help().trim_end());
+            return Exit::Failure;
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(LOOKUP_THREADS_MAX)
+        .build();
+    match runtime {
+        Ok(runtime) => {
+            let exit = runtime.block_on(supervise::run(console, &parsed));
+            // A look-up that still waits for its answer must not hold up the end.
+            runtime.shutdown_background();
+            exit
+        }
+        Err(reason) => {
+            console.output(&format!("Error starting the runtime: {reason}"));
+            Exit::Failure
+        }
+    }
+}
+
+/// Flag messages and `-h` are all that goes to standard error.
+fn complain(text: &str) {
+    use std::io::Write as _;
+
+    // There is nowhere to report that standard error is closed.
+    _ = writeln!(std::io::stderr(), "{text}");
+}

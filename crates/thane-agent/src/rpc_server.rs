@@ -1,0 +1,198 @@
+//! The agent's RPC server. (Serf: `ipc.go`.)
+//!
+//! Each client has a task of its own, which takes its requests one after the other, and an [`outbox::Outbox`], from
+//! which another future writes to its socket. Whatever the agent has to say to a client goes through its outbox without
+//! waiting, so no client can hold up the agent or another client.
+//!
+//! Everything that a client can make grow is bounded here: clients, bytes of an unfinished request, streams of a client,
+//! responses that it has not taken, records that it has not taken, and how long it may take nothing.
+
+mod client;
+mod commands;
+mod outbox;
+mod pattern;
+pub(crate) mod streams;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use crate::agent::Agent;
+use crate::agent::address::split_host_port;
+
+/// Clients connected at a time. A further one is closed at once.
+const CLIENTS_MAX: usize = 256;
+
+/// How long to wait after a connection could not be accepted (file descriptors may have run out), and the least time
+/// between two log lines about it.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+const ACCEPT_NOTICE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What a client must present, if anything. Its `Debug` does not show it.
+#[derive(Clone, Default)]
+pub(crate) struct AuthKey(Option<String>);
+
+impl fmt::Debug for AuthKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "AuthKey(set)" } else { "AuthKey(none)" })
+    }
+}
+
+impl AuthKey {
+    /// A key that clients must present; the empty one means none.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the key comes from configuration files, which are not read yet")
+    )]
+    pub(crate) fn required(key: &str) -> Self {
+        Self((!key.is_empty()).then(|| key.to_owned()))
+    }
+
+    fn is_required(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether `presented` is the key. Takes as long for a nearly right one as for a wrong one of the same length.
+    fn accepts(&self, presented: &str) -> bool {
+        let (ours, theirs) = (self.0.as_deref().unwrap_or_default().as_bytes(), presented.as_bytes());
+        let difference = ours.iter().zip(theirs).fold(0, |difference, (a, b)| difference | (a ^ b));
+        ours.len() == theirs.len() && difference == 0
+    }
+}
+
+/// A listening server.
+#[derive(Debug)]
+pub(crate) struct RpcServer {
+    listener: TcpListener,
+    auth: AuthKey,
+}
+
+impl RpcServer {
+    /// Listens on `address`, `HOST:PORT`; an empty host means all addresses.
+    ///
+    /// # Errors
+    /// In Go's words, which scripts know: `listen tcp 127.0.0.1:7373: bind: address already in use`.
+    pub(crate) async fn bind(address: &str, auth: AuthKey) -> Result<Self, String> {
+        let (host, port) = split_host_port(address).map_err(|reason| format!("listen tcp: {reason}"))?;
+        let Some(port) = port else {
+            return Err(format!("listen tcp: address {address}: missing port in address (write HOST:PORT)"));
+        };
+        let failed = |reason: &io::Error| format!("listen tcp {address}: {}", bind_reason(reason));
+        let port: u16 =
+            port.parse().map_err(|_reason| format!("listen tcp: address {port}: invalid port"))?;
+        let listener = match host.as_str() {
+            // One socket for both families where the system has IPv6.
+            "" => match TcpListener::bind(("::", port)).await {
+                Ok(listener) => Ok(listener),
+                Err(_no_ipv6) => TcpListener::bind(("0.0.0.0", port)).await,
+            },
+            host => TcpListener::bind((host, port)).await,
+        };
+        let listener = listener.map_err(|reason| failed(&reason))?;
+        Ok(Self { listener, auth })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves clients until dropped, which closes all connections.
+    pub(crate) async fn run(self, agent: Arc<Agent>) {
+        let auth = Arc::new(self.auth);
+        let mut clients = JoinSet::new();
+        let mut last_notice: Option<Instant> = None;
+        let mut notice_is_due = move || {
+            let now = Instant::now();
+            let due = last_notice.is_none_or(|last| now.duration_since(last) >= ACCEPT_NOTICE_INTERVAL);
+            if due {
+                last_notice = Some(now);
+            }
+            due
+        };
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                Some(_ended) = clients.join_next() => continue,
+            };
+            match accepted {
+                Ok((stream, peer)) if clients.len() < CLIENTS_MAX => {
+                    info!(target: "agent.ipc", "Accepted client: {peer}");
+                    clients.spawn(serve(stream, peer, Arc::clone(&agent), Arc::clone(&auth)));
+                }
+                Ok((_refused, peer)) => {
+                    if notice_is_due() {
+                        warn!(target: "agent.ipc", "Refused client {peer}: {CLIENTS_MAX} clients are connected already");
+                    }
+                }
+                Err(reason) => {
+                    if notice_is_due() {
+                        error!(target: "agent.ipc", "Failed to accept client: {reason}");
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, agent: Arc<Agent>, auth: Arc<AuthKey>) {
+    // Answers are small and each is awaited by somebody.
+    _ = stream.set_nodelay(true);
+    client::serve(stream, peer, agent, auth).await;
+}
+
+/// Why a socket could not be bound, as Go says it.
+fn bind_reason(reason: &io::Error) -> String {
+    match reason.kind() {
+        io::ErrorKind::AddrInUse => "bind: address already in use".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "bind: cannot assign requested address".to_owned(),
+        io::ErrorKind::PermissionDenied => "bind: permission denied".to_owned(),
+        _ => reason.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_must_be_the_same_throughout() {
+        let key = AuthKey::required("sesame");
+        assert!(key.is_required() && key.accepts("sesame"));
+        for wrong in ["", "sesam", "sesame ", "tesame", "sesamf"] {
+            assert!(!key.accepts(wrong), "{wrong:?}");
+        }
+        // Without a key only the empty one is right, as with Serf.
+        let none = AuthKey::required("");
+        assert!(!none.is_required() && none.accepts("") && !none.accepts("x"));
+        assert_eq!(format!("{key:?}"), "AuthKey(set)");
+    }
+
+    #[tokio::test]
+    async fn addresses_that_cannot_be_listened_on_are_named() {
+        let taken = RpcServer::bind("127.0.0.1:0", AuthKey::default()).await.unwrap();
+        let address = taken.local_addr().unwrap();
+        for (text, message) in [
+            (address.to_string(), format!("listen tcp {address}: bind: address already in use")),
+            (
+                "127.0.0.1".to_owned(),
+                "listen tcp: address 127.0.0.1: missing port in address (write HOST:PORT)".to_owned(),
+            ),
+            ("127.0.0.1:99999".to_owned(), "listen tcp: address 99999: invalid port".to_owned()),
+            ("::1:7373".to_owned(), "listen tcp: address ::1:7373: too many colons in address".to_owned()),
+        ] {
+            assert_eq!(RpcServer::bind(&text, AuthKey::default()).await.unwrap_err(), message);
+        }
+    }
+}
