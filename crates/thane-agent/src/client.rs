@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::time::{Duration, Instant};
 
 use thane_wire::DecodeError;
-pub(crate) use thane_wire::rpc::{EventName, Member, MemberEvent, Record, Stats, UserEvent};
+pub(crate) use thane_wire::rpc::{EventName, Member, Record, Stats};
 use thane_wire::rpc::{Incoming, Request, Response, ResponseBody, ResponseDecoder, VERSION};
 use thiserror::Error;
 

@@ -117,11 +117,6 @@ impl FlagSet {
         self.flag(name, Value::Int(default), help)
     }
 
-    /// Adds a flag with a duration such as `1m30s`.
-    pub(crate) fn duration(self, name: &'static str, default: GoDuration, help: &'static str) -> Self {
-        self.flag(name, Value::Duration(default), help)
-    }
-
     fn flag(mut self, name: &'static str, default: Value, help: &'static str) -> Self {
         assert!(
             self.flags.iter().all(|flag| flag.name != name),
@@ -130,11 +125,6 @@ impl FlagSet {
         );
         self.flags.push(Flag { name, help, default });
         self
-    }
-
-    /// The command's name.
-    pub(crate) fn command(&self) -> &'static str {
-        self.command
     }
 
     /// Reads `arguments`, which begin after the command's name.
@@ -280,14 +270,6 @@ impl Parsed {
     pub(crate) fn int(&self, name: &str) -> i64 {
         match self.value(name) {
             Value::Int(number) => *number,
-            other => wrong_type(name, other),
-        }
-    }
-
-    /// The value of a duration flag; it may be negative, see [`GoDuration::to_std`].
-    pub(crate) fn duration(&self, name: &str) -> GoDuration {
-        match self.value(name) {
-            Value::Duration(duration) => *duration,
             other => wrong_type(name, other),
         }
     }

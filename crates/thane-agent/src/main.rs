@@ -1,10 +1,15 @@
 //! The `thane` program: the agent, and the commands that drive one, with Serf's names, flags, outputs and exit codes.
 
+mod agent;
 mod cli;
 mod client;
+mod demo;
 mod exit;
 mod format;
 mod goflags;
+mod handlers;
+mod logging;
+mod rpc_server;
 
 use std::process::ExitCode;
 

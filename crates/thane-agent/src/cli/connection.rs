@@ -33,23 +33,25 @@ pub(super) fn connect(parsed: &Parsed) -> Result<Client, Failure> {
     };
     Client::connect(address, &token).map_err(|error| Failure::Told {
         message: format!("Error connecting to Serf agent: {error}"),
-        hint: hint(address, &error),
+        hint: Some(hint(address, &error)),
     })
 }
 
 /// What to do about a connection that failed.
-fn hint(address: &str, error: &ConnectError) -> Option<String> {
+fn hint(address: &str, error: &ConnectError) -> String {
     match error {
-        ConnectError::Dial(_) => Some(format!(
+        ConnectError::Dial(_) => format!(
             "Is an agent running, and is '{address}' its RPC address? An agent says so when it starts ('RPC addr'); \
              -rpc-addr or {ADDRESS_VARIABLE} names another one."
-        )),
-        ConnectError::Refused(_) => Some(format!(
+        ),
+        ConnectError::Refused(_) => format!(
             "The agent at '{address}' answered, but does not let us in; -rpc-auth or {TOKEN_VARIABLE} must be its \
              'rpc_auth', and empty if it has none."
-        )),
-        ConnectError::Lost(_) => Some(format!(
-            "Something answers at '{address}', but not as an agent's RPC does. -rpc-addr names another one."
-        )),
+        ),
+        ConnectError::Lost(_) => {
+            format!(
+                "Something answers at '{address}', but not as an agent's RPC does. -rpc-addr names another one."
+            )
+        }
     }
 }

@@ -133,7 +133,7 @@ fn go_bytes(element: &str, bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{EventName, MemberEvent, UserEvent};
+    use thane_wire::rpc::{EventName, MemberEvent, UserEvent};
 
     #[test]
     fn events_look_as_serf_prints_them() {

@@ -18,16 +18,6 @@ impl GoDuration {
         Self(nanos)
     }
 
-    /// So many whole seconds.
-    pub(crate) const fn from_secs(seconds: i32) -> Self {
-        Self(seconds as i64 * 1_000_000_000)
-    }
-
-    /// The span in nanoseconds.
-    pub(crate) const fn nanos(self) -> i64 {
-        self.0
-    }
-
     /// The span as Rust's type, or `None` if it is negative.
     pub(crate) fn to_std(self) -> Option<Duration> {
         u64::try_from(self.0).ok().map(Duration::from_nanos)

@@ -8,7 +8,6 @@ fn flags() -> FlagSet {
         .bool("replay", false, "A switch that is off.")
         .list("tag", "A tag.")
         .int("count", 3, "A number.")
-        .duration("timeout", GoDuration::from_secs(15), "A span of time.")
         .example("thane test -name=x")
 }
 
@@ -23,7 +22,6 @@ fn defaults_hold_until_a_flag_is_given() {
     assert_eq!((parsed.string("name"), parsed.string("format")), ("", "text"));
     assert_eq!((parsed.bool("coalesce"), parsed.bool("replay")), (true, false));
     assert_eq!((parsed.list("tag").len(), parsed.int("count")), (0, 3));
-    assert_eq!(parsed.duration("timeout").to_std(), Some(std::time::Duration::from_secs(15)));
     assert!(!parsed.is_set("format") && parse(&["-format=text"]).unwrap().is_set("format"));
 }
 
@@ -117,8 +115,6 @@ fn errors_have_gos_words() {
             &["-count=99999999999999999999"],
             "invalid value \"99999999999999999999\" for flag -count: value out of range",
         ),
-        (&["-timeout=5"], "invalid value \"5\" for flag -timeout: parse error"),
-        (&["-timeout=abc"], "invalid value \"abc\" for flag -timeout: parse error"),
         (&["-=x"], "bad flag syntax: -=x"),
         (&["---name=x"], "bad flag syntax: ---name=x"),
         (&["--=x"], "bad flag syntax: --=x"),
@@ -144,13 +140,12 @@ Usage: thane test [flags] ARGS
 
 Flags:
 
-  -name=TEXT         A name.
-  -format=TEXT       A format. (default text)
-  -coalesce          A switch that is on. (default true)
-  -replay            A switch that is off.
-  -tag=TEXT ...      A tag.
-  -count=NUMBER      A number. (default 3)
-  -timeout=DURATION  A span of time. (default 15s)
+  -name=TEXT     A name.
+  -format=TEXT   A format. (default text)
+  -coalesce      A switch that is on. (default true)
+  -replay        A switch that is off.
+  -tag=TEXT ...  A tag.
+  -count=NUMBER  A number. (default 3)
 
 Examples:
 

@@ -1,7 +1,5 @@
 //! The types a flag's value can have, and how Go's `strconv` reads them.
 
-use super::duration::{GoDuration, parse_duration};
-
 const PARSE_ERROR: &str = "parse error";
 const RANGE_ERROR: &str = "value out of range";
 
@@ -12,7 +10,6 @@ pub(super) enum Value {
     Bool(bool),
     List(Vec<String>),
     Int(i64),
-    Duration(GoDuration),
 }
 
 impl Value {
@@ -24,8 +21,6 @@ impl Value {
             Self::Bool(value) => *value = parse_bool(text).ok_or(PARSE_ERROR)?,
             Self::List(values) => values.push(text.to_owned()),
             Self::Int(value) => *value = parse_int(text)?,
-            // Go's flag package hides what its duration parser found; so do we.
-            Self::Duration(value) => *value = parse_duration(text).map_err(|_text| PARSE_ERROR)?,
         }
         Ok(())
     }
@@ -37,7 +32,6 @@ impl Value {
             Self::Bool(_) => "",
             Self::List(_) => "=TEXT ...",
             Self::Int(_) => "=NUMBER",
-            Self::Duration(_) => "=DURATION",
         }
     }
 
@@ -47,10 +41,7 @@ impl Value {
             Self::Text(text) if !text.is_empty() => format!(" (default {text})"),
             Self::Bool(true) => " (default true)".to_owned(),
             Self::Int(number) if *number != 0 => format!(" (default {number})"),
-            Self::Duration(duration) if duration.nanos() != 0 => format!(" (default {duration})"),
-            Self::Text(_) | Self::Bool(false) | Self::List(_) | Self::Int(_) | Self::Duration(_) => {
-                String::new()
-            }
+            Self::Text(_) | Self::Bool(false) | Self::List(_) | Self::Int(_) => String::new(),
         }
     }
 }

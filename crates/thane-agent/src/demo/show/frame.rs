@@ -1,0 +1,184 @@
+//! The lines of the table and of the whole frame.
+
+use std::time::Duration;
+
+use super::Tick;
+use crate::demo::world::{Sight, World};
+use crate::format::for_terminal;
+
+/// Lines of the feed in a frame, so that everything fits on a small terminal.
+const FEED_LINES: usize = 10;
+
+/// Whether words have colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Colours {
+    None,
+    Ansi,
+}
+
+impl Colours {
+    fn paint(self, code: &str, text: &str) -> String {
+        match self {
+            Self::None => text.to_owned(),
+            Self::Ansi => format!("\x1b[{code}m{text}\x1b[0m"),
+        }
+    }
+
+    fn sight(self, sight: Sight, text: &str) -> String {
+        let code = match sight {
+            Sight::Nothing => return text.to_owned(),
+            Sight::Alive => "32",
+            Sight::Leaving | Sight::Left => "36",
+            Sight::Suspect => "1;33",
+            Sight::Failed => "1;31",
+        };
+        self.paint(code, text)
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+}
+
+/// The members: what they are, and how each agent sees each of them. The status is the worst that anybody sees.
+pub(super) fn table_lines(world: &World, colours: Colours) -> Vec<String> {
+    let names = world.numbers().map(|agent| world.name(agent).len());
+    let name_width = names.max().unwrap_or(0).max("MEMBER".len());
+    let title = |agent: usize| format!("{:10}", format!("{} SEES", world.name(agent)));
+    let mut head =
+        vec![format!("{:name_width$}", "MEMBER"), format!("{:15}", "ADDRESS"), format!("{:7}", "STATUS")];
+    head.extend(world.numbers().map(title));
+    head.push("TAGS".to_owned());
+    let row = |member: usize| {
+        let plan = world.plan(member);
+        let worst = world.worst_sight(member);
+        let mut cells = vec![
+            colours.bold(&format!("{:name_width$}", plan.name)),
+            format!("{:15}", plan.gossip_address()),
+            colours.sight(worst, &format!("{:7}", worst.word())),
+        ];
+        cells.extend(world.numbers().map(|observer| {
+            let sight = world.sight(observer, member);
+            let width = title(observer).len();
+            colours.sight(sight, &format!("{:width$}", sight.word()))
+        }));
+        let tags: Vec<String> = plan.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        cells.push(tags.join(","));
+        cells.join("  ")
+    };
+    let mut lines = vec![colours.dim(&head.join("  "))];
+    lines.extend(world.numbers().map(row));
+    lines
+}
+
+/// Everything that is on the screen.
+pub(super) fn frame(
+    world: &World,
+    headline: &str,
+    ticks: &[Tick],
+    elapsed: Duration,
+    colours: Colours,
+) -> Vec<String> {
+    let clock = format!("{:5.1}s", elapsed.as_secs_f64());
+    let mut lines = vec![
+        format!("{}  {}", colours.bold("Three Thane agents on this machine"), colours.dim(&clock)),
+        String::new(),
+    ];
+    lines.extend(table_lines(world, colours).into_iter().map(|line| format!("  {line}")));
+    lines.push(String::new());
+    lines.push(format!("  {}", progress(ticks, colours)));
+    lines.push(format!("  {} {}", colours.paint("1;34", ">"), colours.bold(headline)));
+    lines.push(String::new());
+    lines.push(format!("  {}", colours.dim("EVENTS, AS EACH AGENT SEES THEM")));
+    for seen in world.last_seen(FEED_LINES) {
+        let at = format!("{:5.1}s", seen.at.as_secs_f64());
+        // Names and payloads come over the wire, if only from ourselves.
+        let sentence = seen.what.sentence().replace(['\n', '\t'], " ");
+        let sentence = for_terminal(&sentence);
+        lines.push(format!("  {}  {:6}  {sentence}", colours.dim(&at), world.name(seen.by)));
+    }
+    lines
+}
+
+/// The steps: what has happened, what is awaited, what is to come.
+fn progress(ticks: &[Tick], colours: Colours) -> String {
+    let awaited = ticks.iter().position(|tick| tick.took.is_none());
+    let step = |(index, tick): (usize, &Tick)| match tick.took {
+        Some(_) => colours.paint("32", &format!("[x] {}", tick.name)),
+        None if awaited == Some(index) => colours.bold(&format!("[.] {}", tick.name)),
+        None => colours.dim(&format!("[ ] {}", tick.name)),
+    };
+    ticks.iter().enumerate().map(step).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{EventName, Member};
+    use crate::demo::ports::Ports;
+    use crate::demo::watch::Word;
+    use crate::demo::world::Plan;
+
+    fn world() -> World {
+        let tags: &[(&str, &str)] = &[("role", "web"), ("zone", "a")];
+        let mut world = World::new(vec![
+            Plan { name: "ash", tags, ports: Ports { gossip: 15001, rpc: 15002 } },
+            Plan { name: "birch", tags: &[], ports: Ports { gossip: 15003, rpc: 15004 } },
+        ]);
+        world.begin_life(0);
+        let member = |name: &str| Member { name: name.into(), status: "alive".into(), ..Member::default() };
+        world.hear(0, 1, Word::Members(vec![member("ash"), member("birch")]), Duration::ZERO);
+        let suspect = Word::Member {
+            event: EventName::MemberSuspect,
+            member: "birch".to_owned(),
+            by: Some("ash".to_owned()),
+        };
+        world.hear(0, 1, suspect, Duration::from_millis(1250));
+        world
+    }
+
+    #[test]
+    fn the_frame_has_the_table_the_steps_and_the_feed() {
+        let ticks = [
+            Tick { name: "started", took: Some(Duration::from_secs(1)) },
+            Tick { name: "joined", took: None },
+            Tick { name: "left", took: None },
+        ];
+        let lines = frame(&world(), "Joining.", &ticks, Duration::from_millis(2345), Colours::None);
+        let lines: Vec<&str> = lines.iter().map(|line| line.trim_end()).collect();
+        assert_eq!(
+            lines,
+            [
+                "Three Thane agents on this machine    2.3s",
+                "",
+                "  MEMBER  ADDRESS          STATUS   ash SEES    birch SEES  TAGS",
+                "  ash     127.0.0.1:15001  alive    alive       -           role=web,zone=a",
+                "  birch   127.0.0.1:15003  suspect  suspect     -",
+                "",
+                "  [x] started [.] joined [ ] left",
+                "  > Joining.",
+                "",
+                "  EVENTS, AS EACH AGENT SEES THEM",
+                "    1.2s  ash     birch is suspected to have failed, by ash",
+            ]
+        );
+    }
+
+    #[test]
+    fn colours_change_nothing_but_colours() {
+        let coloured = frame(&world(), "Joining.", &[], Duration::ZERO, Colours::Ansi).join("\n");
+        assert!(coloured.contains("\x1b[1;33msuspect"));
+        let mut plain = String::new();
+        let mut rest = coloured.as_str();
+        while let Some((before, code)) = rest.split_once("\x1b[") {
+            plain.push_str(before);
+            rest = code.split_once('m').unwrap().1;
+        }
+        plain.push_str(rest);
+        assert_eq!(plain, frame(&world(), "Joining.", &[], Duration::ZERO, Colours::None).join("\n"));
+    }
+}
