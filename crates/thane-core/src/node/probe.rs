@@ -272,9 +272,11 @@ impl Node {
         let health = self.awareness.score();
         let failure = ProbeFailure { sent: probe.sent, relays: probe.relays, nacks, tcp: probe.tcp, health };
         let target = probe.target.clone();
-        self.notice(Level::Info, Layer::Memberlist, "probe_failed", Some(target.clone()), || {
-            format!("suspecting {target}: no answer, directly or through {} others", failure.relays)
-        });
+        if self.table.find(&target).is_some_and(|id| self.table[id].is_live()) {
+            self.notice(Level::Info, Layer::Memberlist, "probe_failed", Some(target.clone()), || {
+                format!("suspecting {target}: no answer, directly or through {} others", failure.relays)
+            });
+        }
         let own = self.own_name();
         let accusation = Suspect { incarnation: probe.incarnation, node: &target, from: &own };
         self.suspect(&accusation, Cause::ProbeFailed(failure), Path::Local);

@@ -226,6 +226,7 @@ impl Node {
     }
 
     fn merge_intents(&mut self, state: &PushPullState<'_>, via: Path) {
+        let own_name = self.own_name();
         let left = state.left_members.as_deref().unwrap_or_default();
         let mut left_sorted: Vec<&str> = left.to_vec();
         left_sorted.sort_unstable();
@@ -235,7 +236,12 @@ impl Node {
             self.listed_as_left(name, listed, via);
         }
         for (name, ltime) in &state.status_ltimes {
-            if left_sorted.binary_search(name).is_err() {
+            if left_sorted.binary_search(name).is_ok() {
+                continue;
+            }
+            if *name == *own_name {
+                self.peer_holds_of_us(*ltime);
+            } else {
                 // Nothing learned in an exchange is gossiped on.
                 self.join_intent(*ltime, name, via);
             }

@@ -269,6 +269,16 @@ impl Node {
         self.leave_intent(&Leave { ltime: listed.saturating_add(1), node: name, prune: false }, via);
     }
 
+    /// A peer holds a status time of ours that is newer than the one we know: of an earlier life, or of a leave intent that never
+    /// reached us, by which it may hold us for leaving. Say that we are here.
+    ///
+    /// Differs from Serf: it takes the time over in silence, and then has nothing with which to refute.
+    pub(super) fn peer_holds_of_us(&mut self, ltime: u64) {
+        if ltime > self.table[self.own].status_ltime && self.life == LifeState::Alive {
+            self.send_join_intent();
+        }
+    }
+
     fn serf_knows(&self, name: &str) -> Option<MemberId> {
         self.table.find(name).filter(|id| self.table[*id].status.is_some())
     }
