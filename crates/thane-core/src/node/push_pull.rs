@@ -239,7 +239,7 @@ impl Node {
             if left_sorted.binary_search(name).is_ok() {
                 continue;
             }
-            if *name == *own_name {
+            if **name == *own_name {
                 self.peer_holds_of_us(*ltime);
             } else {
                 // Nothing learned in an exchange is gossiped on.
