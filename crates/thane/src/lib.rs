@@ -62,3 +62,8 @@ pub use thane_core::{
     ProbeFailure, Prune, Replay, State, Stats, Status, StopReason, Tags, TcpProbe, Time,
     USER_EVENT_BYTES_MAX, UserEvent, Versions,
 };
+
+/// The README's example must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
