@@ -74,6 +74,15 @@ impl QueryBuffer {
     }
 }
 
+/// Whether every member can read this query: its filters and a key query's payload begin with a type byte, which not every member looks
+/// for. Differs from Serf: what is not whole goes no further here.
+fn is_whole(query: &Query<'_>) -> bool {
+    let needs_payload =
+        matches!(query.name.strip_prefix(INTERNAL_PREFIX), Some("install-key" | "use-key" | "remove-key"));
+    query.filters.iter().flatten().all(|filter| !filter.is_empty())
+        && (!needs_payload || query.payload.is_some_and(|payload| !payload.is_empty()))
+}
+
 /// A vote under way over who may bear our name.
 #[derive(Debug)]
 pub(super) struct Vote {
@@ -110,7 +119,13 @@ impl Node {
             }
         }
         self.counters.queries_accepted += 1;
-        let pass_on = query.flags & QUERY_FLAG_NO_BROADCAST == 0;
+        let whole = is_whole(query);
+        if !whole {
+            self.drop_message(Layer::Serf, "query_malformed", || {
+                format!("query {:?} of {:?} is malformed and not passed on", query.name, query.source_node)
+            });
+        }
+        let pass_on = whole && query.flags & QUERY_FLAG_NO_BROADCAST == 0;
         if self.is_meant(query) {
             if query.flags & QUERY_FLAG_ACK != 0 {
                 self.respond(query, RESPONSE_FLAG_ACK, None);

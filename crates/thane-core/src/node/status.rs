@@ -398,3 +398,6 @@ pub(super) enum Queue {
     Queries,
     Events,
 }
+
+#[cfg(test)]
+mod tests;
