@@ -164,7 +164,11 @@ fn bind_reason(reason: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use thane_wire::rpc::{Request, ResponseHeader, ValueDecoder};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
+    use crate::logging::{Console, Log, LogLevel};
 
     #[test]
     fn the_key_must_be_the_same_throughout() {
@@ -177,6 +181,76 @@ mod tests {
         let none = AuthKey::required("");
         assert!(!none.is_required() && none.accepts("") && !none.accepts("x"));
         assert_eq!(format!("{key:?}"), "AuthKey(set)");
+    }
+
+    /// Replays a conversation: what the client sends, and the errors of the answers that must come.
+    async fn check(key: &str, conversation: &[(Request, &[&str])]) {
+        let node = thane::Node::builder().name("alpha").bind("127.0.0.1:0").start().await.unwrap();
+        let console = Console::stdout().unwrap();
+        let agent = Arc::new(Agent::new(node, Log::new(LogLevel::Err, console), Vec::new()));
+        let server = RpcServer::bind("127.0.0.1:0", AuthKey::required(key)).await.unwrap();
+        let mut client = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
+        let serving = tokio::spawn(server.run(agent));
+        let mut values = ValueDecoder::new();
+        for (seq, (request, errors)) in (1..).zip(conversation) {
+            let mut bytes = Vec::new();
+            request.encode(seq, &mut bytes);
+            client.write_all(&bytes).await.unwrap();
+            for error in *errors {
+                let header = loop {
+                    if let Some(value) = values.next_value().unwrap() {
+                        break ResponseHeader::decode(value).unwrap();
+                    }
+                    let mut chunk = Vec::new();
+                    let count = client.read_buf(&mut chunk).await.unwrap();
+                    assert_ne!(count, 0, "closed before the answer to {request:?}");
+                    values.push(&chunk);
+                };
+                assert_eq!((header.seq, header.error.as_str()), (seq, *error), "{request:?}");
+            }
+        }
+        serving.abort();
+    }
+
+    #[tokio::test]
+    async fn without_the_key_each_command_is_refused_once_and_the_connection_goes_on() {
+        let auth = |key: &str| Request::Auth { key: key.to_owned() };
+        let event = || Request::Event { name: "deploy".to_owned(), payload: None, coalesce: false };
+        let required = &["Authentication required"][..];
+        let invalid = &["Invalid authentication token"][..];
+        check(
+            "sesame",
+            &[
+                (Request::Handshake { version: 1 }, &[""]),
+                (Request::Members, required),
+                // Its body is taken with it. Serf refuses the body once more.
+                (event(), required),
+                (Request::Unknown { command: "bogus".to_owned() }, required),
+                (auth(""), invalid),
+                (auth("simsalabim"), invalid),
+                (event(), required),
+                (auth("sesame"), &[""]),
+                (event(), &[""]),
+                (auth("wrong"), invalid),
+                (event(), &[""]),
+            ],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn without_a_key_on_our_side_only_the_empty_one_is_right() {
+        let auth = |key: &str| Request::Auth { key: key.to_owned() };
+        check(
+            "",
+            &[
+                (Request::Handshake { version: 1 }, &[""]),
+                (auth(""), &[""]),
+                (auth("sesame"), &["Invalid authentication token"]),
+                (Request::Stop { stop: 0 }, &[""]),
+            ],
+        )
+        .await;
     }
 
     #[tokio::test]

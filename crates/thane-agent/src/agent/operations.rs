@@ -38,7 +38,7 @@ pub(super) enum Leaving {
 }
 
 impl Agent {
-    pub(super) fn new(node: thane::Node, log: Log, handlers: Vec<HandlerSpec>) -> Self {
+    pub(crate) fn new(node: thane::Node, log: Log, handlers: Vec<HandlerSpec>) -> Self {
         Self {
             node,
             log,

@@ -137,7 +137,7 @@ mod tests {
 
     /// Writes to a shared buffer, after waiting for the test's permission once.
     struct Paused {
-        go: Option<mpsc::Receiver<()>>,
+        go: Option<Receiver<()>>,
         written: Arc<Mutex<Vec<u8>>>,
     }
 

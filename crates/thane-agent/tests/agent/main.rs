@@ -1,0 +1,15 @@
+//! Tests of a live `thane agent` process: its start, its RPC, its handlers, its end.
+//!
+//! Each test starts agents of its own on free ports of 127.0.0.1, waits for conditions under a deadline and never for a
+//! fixed time, and ends what it started.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+mod harness;
+
+mod clients;
+mod end;
+mod handlers;
+mod recorded;
+mod start;
