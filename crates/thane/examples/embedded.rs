@@ -10,11 +10,22 @@
 
 use std::env;
 use std::error::Error;
+use std::process::ExitCode;
 
 use thane::{Event, Node};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let setting = |name: &str, default: &str| env::var(name).unwrap_or_else(|_unset| default.to_owned());
     let bind = format!("{}:{}", setting("BIND_ADDR", "0.0.0.0"), setting("SERF_PORT", "7946"));
     let mut builder = Node::builder().bind(bind);
