@@ -5,7 +5,7 @@ mod frame;
 use std::io::{self, Stdout, Write as _};
 use std::time::{Duration, Instant};
 
-use self::frame::{Colours, frame, table_lines};
+use self::frame::{Colours, frame, summary_lines, table_lines};
 use super::world::{Seen, World};
 
 /// How often the clock on the screen moves when nothing else does.
@@ -22,8 +22,8 @@ const END: &str = "\x1b[?7h\x1b[?25h";
 pub(super) struct Tick {
     /// Its name, one or two words.
     pub(super) name: &'static str,
-    /// How long it took, once it has happened.
-    pub(super) took: Option<Duration>,
+    /// How long it took and what shows it, once it has happened.
+    pub(super) done: Option<(Duration, String)>,
 }
 
 /// Where the story is shown.
@@ -76,7 +76,7 @@ impl Show {
 
     /// Says which steps the story has.
     pub(super) fn plan(&mut self, names: &[&'static str]) {
-        self.ticks = names.iter().map(|name| Tick { name, took: None }).collect();
+        self.ticks = names.iter().map(|name| Tick { name, done: None }).collect();
     }
 
     /// Says what is going on now.
@@ -91,7 +91,7 @@ impl Show {
     /// Says that a step has happened, and what shows it.
     pub(super) fn tick(&mut self, name: &str, took: Duration, proof: &str, world: &World) -> io::Result<()> {
         if let Some(tick) = self.ticks.iter_mut().find(|tick| tick.name == name) {
-            tick.took = Some(took);
+            tick.done = Some((took, proof.to_owned()));
         }
         match self.mode {
             Mode::Plain => self.plain_line(&format!("ok   {name}: {proof} ({:.1}s)", took.as_secs_f64())),
@@ -144,12 +144,13 @@ impl Show {
         self.write(&text)
     }
 
-    /// Gives the terminal back, with the last frame left on it.
+    /// Gives the terminal back, with the last frame left on it and a summary below.
     pub(super) fn end(&mut self) -> io::Result<()> {
         match &mut self.mode {
-            Mode::Live { is_over, lines_drawn, .. } if !*is_over && *lines_drawn > 0 => {
+            Mode::Live { is_over, lines_drawn, colours } if !*is_over && *lines_drawn > 0 => {
                 *is_over = true;
-                self.write(END)
+                let summary = summary_lines(&self.ticks, *colours);
+                self.write(&format!("{END}\n{}\n", summary.join("\n")))
             }
             _ => Ok(()),
         }

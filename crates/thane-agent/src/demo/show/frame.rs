@@ -106,13 +106,29 @@ pub(super) fn frame(
 
 /// The steps: what has happened, what is awaited, what is to come.
 fn progress(ticks: &[Tick], colours: Colours) -> String {
-    let awaited = ticks.iter().position(|tick| tick.took.is_none());
-    let step = |(index, tick): (usize, &Tick)| match tick.took {
+    let awaited = ticks.iter().position(|tick| tick.done.is_none());
+    let step = |(index, tick): (usize, &Tick)| match tick.done {
         Some(_) => colours.paint("32", &format!("[x] {}", tick.name)),
         None if awaited == Some(index) => colours.bold(&format!("[.] {}", tick.name)),
         None => colours.dim(&format!("[ ] {}", tick.name)),
     };
     ticks.iter().enumerate().map(step).collect::<Vec<_>>().join(" ")
+}
+
+/// What happened, a line a step.
+pub(super) fn summary_lines(ticks: &[Tick], colours: Colours) -> Vec<String> {
+    let width = ticks.iter().map(|tick| tick.name.len()).max().unwrap_or(0);
+    let line = |tick: &Tick| {
+        let name = format!("{:width$}", tick.name);
+        match &tick.done {
+            Some((took, proof)) => {
+                let took = format!("{:5.1}s", took.as_secs_f64());
+                format!("  {} {name}  {}  {proof}", colours.paint("32", "[x]"), colours.dim(&took))
+            }
+            None => colours.dim(&format!("  [ ] {name}")),
+        }
+    };
+    ticks.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -144,9 +160,9 @@ mod tests {
     #[test]
     fn the_frame_has_the_table_the_steps_and_the_feed() {
         let ticks = [
-            Tick { name: "started", took: Some(Duration::from_secs(1)) },
-            Tick { name: "joined", took: None },
-            Tick { name: "left", took: None },
+            Tick { name: "started", done: Some((Duration::from_secs(1), "all answer".to_owned())) },
+            Tick { name: "joined", done: None },
+            Tick { name: "left", done: None },
         ];
         let lines = frame(&world(), "Joining.", &ticks, Duration::from_millis(2345), Colours::None);
         let lines: Vec<&str> = lines.iter().map(|line| line.trim_end()).collect();
@@ -165,6 +181,10 @@ mod tests {
                 "  EVENTS, AS EACH AGENT SEES THEM",
                 "    1.2s  ash     birch is suspected to have failed, by ash",
             ]
+        );
+        assert_eq!(
+            summary_lines(&ticks, Colours::None),
+            ["  [x] started    1.0s  all answer", "  [ ] joined ", "  [ ] left   "]
         );
     }
 

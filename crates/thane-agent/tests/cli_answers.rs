@@ -1,0 +1,201 @@
+//! The command line against an agent that says what this test wants: refusals, odd members, a sudden end.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
+
+use support::{Answer, goldens, thane};
+use thane_wire::rpc::{
+    EventName, Member, MemberEvent, QueryEvent, Record, Request, RequestDecoder, Response, ResponseBody,
+    UserEvent, error_text,
+};
+
+/// What the agent sends for a request, and whether it hangs up then.
+struct Reply {
+    bytes: Vec<u8>,
+    hangs_up: bool,
+}
+
+impl Reply {
+    fn new(seq: u64, error: &str, body: Option<ResponseBody>) -> Self {
+        let mut bytes = Vec::new();
+        Response { seq, error: error.to_owned(), body }.encode(&mut bytes);
+        Self { bytes, hangs_up: false }
+    }
+}
+
+/// An agent that lets in whoever has its token, and answers each request as it is told. Gives its address; its threads
+/// end with the test.
+fn agent(token: &'static str, reply: impl Fn(u64, &Request) -> Reply + Send + Clone + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let reply = reply.clone();
+            thread::spawn(move || serve(&mut stream.unwrap(), token, reply));
+        }
+    });
+    address
+}
+
+fn serve(stream: &mut TcpStream, token: &str, reply: impl Fn(u64, &Request) -> Reply) {
+    let mut decoder = RequestDecoder::new();
+    let mut is_authentic = token.is_empty();
+    let mut buffer = [0; 4096];
+    loop {
+        while let Some((seq, request)) = decoder.next_request().unwrap() {
+            let reply = match &request {
+                Request::Handshake { .. } => Reply::new(seq, "", None),
+                Request::Auth { key } if key == token => {
+                    is_authentic = true;
+                    Reply::new(seq, "", None)
+                }
+                Request::Auth { .. } => Reply::new(seq, error_text::INVALID_AUTH_TOKEN, None),
+                _ if !is_authentic => Reply::new(seq, error_text::AUTH_REQUIRED, None),
+                other => reply(seq, other),
+            };
+            if stream.write_all(&reply.bytes).is_err() {
+                return;
+            }
+            if reply.hangs_up {
+                _ = stream.shutdown(Shutdown::Both);
+                return;
+            }
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return,
+            Ok(count) => decoder.push(&buffer[..count]),
+        }
+    }
+}
+
+fn ask(address: &str, arguments: &[&str]) -> Answer {
+    thane(arguments, &BTreeMap::from([("SERF_RPC_ADDR".to_owned(), address.to_owned())]))
+}
+
+fn member(name: &str, addr: &[u8]) -> Member {
+    Member {
+        name: name.to_owned(),
+        addr: Some(addr.to_vec()),
+        port: 7946,
+        status: "alive".to_owned(),
+        versions: [1, 5, 2, 2, 5, 5],
+        ..Member::default()
+    }
+}
+
+fn with_members(members: &[Member]) -> impl Fn(u64, &Request) -> Reply + Send + Clone + 'static {
+    let members = members.to_vec();
+    move |seq, _request| Reply::new(seq, "", Some(ResponseBody::Members(members.clone())))
+}
+
+#[test]
+fn tokens_and_addresses_are_used_as_recorded() {
+    let ipv6: Vec<u8> = [0; 15].into_iter().chain([1]).collect();
+    let guarded = agent("sesame", with_members(&[member("alpha", &[127, 0, 0, 1])]));
+    let open = agent("", with_members(&[member("six", &ipv6)]));
+    for golden in goldens(include_str!("goldens/cli_answers.json")) {
+        let name = &golden.name;
+        let address = if name.contains("ipv6") { &open } else { &guarded };
+        let mut env = golden.env.clone();
+        env.insert("SERF_RPC_ADDR".to_owned(), address.clone());
+        let answer = thane(&golden.argv[1..], &env);
+        assert_eq!(answer.exit_code, Some(golden.exit_code), "{name}: {answer:?}");
+        assert_eq!(answer.stdout, golden.stdout, "{name}");
+        assert_eq!(
+            answer.stderr.is_empty(),
+            !answer.stdout.starts_with("Error connecting"),
+            "{name}: {answer:?}"
+        );
+    }
+}
+
+#[test]
+fn a_role_filter_warns_without_spoiling_json() {
+    let address = agent("", with_members(&[]));
+    let warning = "Deprecation warning: 'Role' has been replaced with 'Tags'\n";
+    let text = ask(&address, &["members", "-role=db"]);
+    assert_eq!((text.stdout, text.stderr), (format!("{warning}\n"), String::new()));
+    let json = ask(&address, &["members", "-role=db", "-format=json"]);
+    assert_eq!((json.stdout.as_str(), json.stderr.as_str()), ("{\n  \"members\": null\n}\n", warning));
+}
+
+#[test]
+fn members_are_sorted_and_a_bar_in_a_tag_stays_where_it_is() {
+    let mut odd = member("odd", &[10, 0, 0, 1]);
+    odd.tags = [("q".to_owned(), " sp ".to_owned()), ("p".to_owned(), "x|y".to_owned())].into();
+    let address = agent("", with_members(&[odd, member("nameless", &[1]), member("a", &[10, 0, 0, 20])]));
+    let answer = ask(&address, &["members"]);
+    assert_eq!(
+        answer.stdout,
+        "a         10.0.0.20:7946  alive  \nnameless  <nil>:7946      alive  \nodd       10.0.0.1:7946   alive  p=x|y,q= sp\n"
+    );
+}
+
+#[test]
+fn a_monitor_tells_events_and_the_agents_end_as_recorded() {
+    let mut changed = member("alpha", &[127, 0, 0, 1]);
+    changed.tags = [("k".to_owned(), "v".to_owned())].into();
+    let records = [
+        Record::Log("2026/11/21 19:39:05 [INFO] agent.ipc: Accepted client: 127.0.0.1:37586".to_owned()),
+        Record::User(UserEvent {
+            ltime: 1,
+            name: "deploy".to_owned(),
+            payload: Some(b"hi".to_vec()),
+            coalesce: false,
+        }),
+        Record::Query(QueryEvent { id: 1, ltime: 13, name: "q1".to_owned(), payload: None }),
+        Record::Members(MemberEvent { event: EventName::MemberUpdate, members: vec![changed], by: None }),
+    ];
+    let address = agent("", move |seq, request| {
+        let mut reply = Reply::new(seq, "", None);
+        if let Request::Monitor { log_level } = request {
+            assert_eq!(log_level, "debug");
+            for record in &records {
+                record.encode(seq, &mut reply.bytes);
+            }
+            reply.hangs_up = true;
+        }
+        reply
+    });
+    let answer = ask(&address, &["monitor", "-log-level=debug"]);
+    let expected = r#"2026/11/21 19:39:05 [INFO] agent.ipc: Accepted client: 127.0.0.1:37586
+Event Info:
+	Coalesce: false
+	Event: "user"
+	LTime: 1
+	Name: "deploy"
+	Payload: []byte{0x68, 0x69}
+Event Info:
+	Event: "query"
+	ID: 1
+	LTime: 13
+	Name: "q1"
+	Payload: <nil>
+Event Info:
+	Event: "member-update"
+	Members: []interface {}{map[interface {}]interface {}{"Addr":[]uint8{0x7f, 0x0, 0x0, 0x1}, "DelegateCur":5, "DelegateMax":5, "DelegateMin":2, "Name":"alpha", "Port":0x1f0a, "ProtocolCur":2, "ProtocolMax":5, "ProtocolMin":1, "Status":"alive", "Tags":map[interface {}]interface {}{"k":"v"}}}
+
+Remote side ended the monitor! This usually means that the
+remote side has exited or crashed.
+"#;
+    assert_eq!(answer.stdout, expected);
+    assert_eq!((answer.exit_code, answer.stderr.as_str()), (Some(1), ""));
+}
+
+#[test]
+fn an_agent_that_hangs_up_is_told_of() {
+    let address = agent("", |seq, _request| Reply { hangs_up: true, ..Reply::new(seq, "too late", None) });
+    let silent = agent("", |_seq, _request| Reply { bytes: Vec::new(), hangs_up: true });
+    assert_eq!(ask(&address, &["event", "deploy"]).stdout, "Error sending event: too late\n");
+    let answer = ask(&silent, &["members", "-name=["]);
+    assert_eq!(
+        (answer.stdout.as_str(), answer.exit_code),
+        ("Error retrieving members: client closed\n", Some(1))
+    );
+}

@@ -1,0 +1,181 @@
+//! The command line against a cluster of three agents, call by call as it was recorded from Serf.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use support::{Answer, Golden, Reaped, check_stream, goldens, program, rows, short_ports, thane, wait_for};
+
+/// Name, recorded ports of gossip and RPC, and flags of each agent in the recording.
+const AGENTS: [(&str, [u16; 2], &[&str]); 3] = [
+    (
+        "alpha",
+        [7946, 7373],
+        &[
+            "-tag=role=web",
+            "-tag=dc=east",
+            "-event-handler=query:load=echo 0.42",
+            "-event-handler=query:multi=printf 'a\\nb\\n\\n'",
+            "-event-handler=query:fail=echo oops; exit 3",
+            "-event-handler=query:empty=true",
+            "-event-handler=member-join,user:deploy=cat >/dev/null",
+        ],
+    ),
+    ("beta", [7947, 7374], &["-tag=role=db", "-event-handler=query:load=echo 1.5"]),
+    ("gamma-with-a-long-name", [7948, 7375], &[]),
+];
+
+/// The agents, on ports of their own in place of the recorded ones.
+struct Cluster {
+    processes: Vec<Reaped>,
+    /// The port that stands for each recorded one.
+    ports: BTreeMap<u16, u16>,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let recorded: Vec<u16> = AGENTS.iter().flat_map(|(_, ports, _)| *ports).collect();
+        let ports: BTreeMap<u16, u16> = recorded.iter().copied().zip(short_ports(recorded.len())).collect();
+        let processes = AGENTS.iter().map(|(name, [gossip, rpc], flags)| {
+            let child = program()
+                .args(["agent", "-profile=local", &format!("-node={name}")])
+                .arg(format!("-bind=127.0.0.1:{}", ports[gossip]))
+                .arg(format!("-rpc-addr=127.0.0.1:{}", ports[rpc]))
+                .args((*gossip != 7946).then(|| format!("-retry-join=127.0.0.1:{}", ports[&7946])))
+                .arg("-retry-interval=1s")
+                .args(*flags)
+                .stdout(std::process::Stdio::null())
+                .spawn();
+            Reaped(child.unwrap())
+        });
+        let cluster = Self { processes: processes.collect(), ports };
+        for (name, [_, rpc], _) in AGENTS {
+            cluster.wait_for_members(rpc, &format!("{name} to see three members"), |members| {
+                members.lines().filter(|line| line.contains("  alive")).count() == 3
+            });
+        }
+        cluster
+    }
+
+    /// `text` with this cluster's ports for the recorded ones.
+    fn here(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        // By way of names that no port has, because a port of ours may be one of the recorded ones.
+        for recorded in self.ports.keys() {
+            text = text.replace(&format!("127.0.0.1:{recorded}"), &format!("127.0.0.1:<{recorded}>"));
+            text = text.replace(&format!("\"port\": {recorded}"), &format!("\"port\": <{recorded}>"));
+        }
+        for (recorded, ours) in &self.ports {
+            text = text.replace(&format!("<{recorded}>"), &ours.to_string());
+        }
+        text
+    }
+
+    fn ask(&self, golden: &Golden) -> Answer {
+        let address = golden.env.get("SERF_RPC_ADDR").map_or("127.0.0.1:7373", String::as_str);
+        let env = BTreeMap::from([("SERF_RPC_ADDR".to_owned(), self.here(address))]);
+        let arguments: Vec<String> = golden.argv[1..].iter().map(|argument| self.here(argument)).collect();
+        thane(&arguments, &env)
+    }
+
+    fn alpha(&self, arguments: &[&str]) -> Answer {
+        let env = BTreeMap::from([("SERF_RPC_ADDR".to_owned(), self.here("127.0.0.1:7373"))]);
+        thane(arguments, &env)
+    }
+
+    fn wait_for_members(&self, rpc: u16, what: &str, is_good: impl Fn(&str) -> bool) {
+        let env = BTreeMap::from([("SERF_RPC_ADDR".to_owned(), self.here(&format!("127.0.0.1:{rpc}")))]);
+        wait_for(what, || {
+            let answer = thane(&["members"], &env);
+            if is_good(&answer.stdout) { Ok(()) } else { Err(answer.stdout) }
+        });
+    }
+}
+
+/// What `info` says of the agent itself; the rest are counters, or belongs to the machine.
+fn stable_info(text: &str) -> Vec<String> {
+    let is_volatile = |line: &str| {
+        ["arch", "cpu_count", "goroutines", "max_procs", "os", "version"]
+            .map(|key| format!("\t{key} = "))
+            .iter()
+            .any(|key| line.starts_with(key))
+            || ["_time = ", "_queue = ", "coordinate_resets = "].iter().any(|key| line.contains(key))
+    };
+    // Of those the key alone counts.
+    let stable = |line: &str| {
+        if is_volatile(line) { line.split(" = ").next().unwrap().to_owned() } else { line.to_owned() }
+    };
+    text.lines().map(stable).collect()
+}
+
+fn sorted_members(json: &str) -> Value {
+    let mut value: Value = serde_json::from_str(json).unwrap();
+    if let Some(members) = value["members"].as_array_mut() {
+        members.sort_by_key(|member| member["name"].to_string());
+    }
+    value
+}
+
+fn check(cluster: &Cluster, golden: &Golden) {
+    let name = &golden.name;
+    let answer = cluster.ask(golden);
+    let (found, recorded) = (&answer.stdout, cluster.here(&golden.stdout));
+    assert_eq!(answer.exit_code, Some(golden.exit_code), "exit code of {name}: {answer:?}");
+    if name.contains("json") && name.starts_with("members") {
+        assert_eq!(sorted_members(found), sorted_members(&recorded), "{name}");
+        // Indentation and the order of keys: the same lines, whatever the order of members.
+        let lines = |text: &str| {
+            let mut lines: Vec<String> =
+                text.lines().map(|line| line.trim_end_matches(',').to_owned()).collect();
+            lines.sort_unstable();
+            lines
+        };
+        assert_eq!(lines(found), lines(&recorded), "{name}");
+    } else if name == "info_json" {
+        let [found, recorded] = [found, &recorded].map(|text| serde_json::from_str::<Value>(text).unwrap());
+        for section in ["agent", "event_handlers", "tags"] {
+            assert_eq!(found[section], recorded[section], "{name}");
+        }
+        assert!(answer.stdout.contains("\\u003e/dev/null"), "{name}: {answer:?}");
+    } else if name.starts_with("info") && golden.exit_code == 0 {
+        assert_eq!(stable_info(found), stable_info(&recorded), "{name}");
+    } else if name.starts_with("members") && golden.exit_code == 0 {
+        assert_eq!(rows(found), rows(&recorded), "{name}");
+    } else {
+        check_stream(name, found, &recorded);
+    }
+    if !found.starts_with("Error connecting") {
+        assert_eq!(answer.stderr, golden.stderr, "standard error of {name}");
+    }
+}
+
+#[test]
+fn a_cluster_answers_as_recorded() {
+    let mut cluster = Cluster::start();
+    for golden in goldens(include_str!("goldens/cli_live.json")) {
+        check(&cluster, &golden);
+    }
+
+    cluster.processes[1].0.kill().unwrap();
+    cluster.wait_for_members(7373, "beta to be failed", |members| {
+        members.lines().any(|line| line.starts_with("beta ") && line.contains("  failed  "))
+    });
+    let failed = cluster.alpha(&["members", "-status=failed"]);
+    assert_eq!(failed.stdout, cluster.here("beta  127.0.0.1:7947  failed  role=db\n"));
+    let answer = cluster.alpha(&["force-leave", "beta"]);
+    assert_eq!((answer.exit_code, answer.stdout.as_str()), (Some(0), ""));
+    cluster.wait_for_members(7373, "beta to have left", |members| members.contains("  left   role=db"));
+    let answer = cluster.alpha(&["force-leave", "-prune", "beta"]);
+    assert_eq!((answer.exit_code, answer.stdout.as_str()), (Some(0), ""));
+    cluster.wait_for_members(7373, "beta to be forgotten", |members| !members.contains("beta"));
+
+    let answer = cluster.alpha(&["leave"]);
+    assert_eq!((answer.exit_code, answer.stdout.as_str()), (Some(0), "Graceful leave complete\n"));
+    assert_eq!(cluster.processes[0].exit_code(), Some(0), "exit code of an agent that was told to leave");
+    cluster.wait_for_members(7375, "alpha to have left", |members| {
+        members.lines().any(|line| line.starts_with("alpha ") && line.contains("  left   "))
+    });
+}
