@@ -36,9 +36,15 @@ impl Node {
         });
         for id in receivers {
             let mut messages = Vec::new();
-            self.take_gossip(self.packet_room(), &mut messages);
+            if self.table[id].state == State::Dead {
+                // It needs to hear what is said about members, to refute it. Intents and events are for the living: each is sent only
+                // so many times. Differs from Serf: there they are spent on the dead as well.
+                self.take_statements(self.packet_room(), &mut messages);
+            } else {
+                self.take_gossip(self.packet_room(), &mut messages);
+            }
             if messages.is_empty() {
-                return;
+                continue;
             }
             let (to, checksum) = (self.table[id].addr(), self.checksum_for(id));
             self.send(to, checksum, &messages);
@@ -75,14 +81,18 @@ impl Node {
         }
         let others_wait = !(self.intents.is_empty() && self.queries.is_empty() && self.events.is_empty());
         let first = if others_wait { room / 4 * 3 } else { room };
-        let limit = retransmit_limit(self.config.retransmit_mult, self.table.known());
-        let mut used = self.statements.take(PART_BYTES, first, limit, COMPOUND_PARTS_MAX, out);
+        let mut used = self.take_statements(first, out);
         if others_wait {
             let limit = retransmit_limit(self.config.retransmit_mult, self.table.with_status());
             for queue in [&mut self.intents, &mut self.queries, &mut self.events] {
                 used += queue.take(PART_BYTES, room - used, limit, COMPOUND_PARTS_MAX, out);
             }
         }
+    }
+
+    fn take_statements(&mut self, room: usize, out: &mut Vec<Bytes>) -> usize {
+        let limit = retransmit_limit(self.config.retransmit_mult, self.table.known());
+        self.statements.take(PART_BYTES, room, limit, COMPOUND_PARTS_MAX, out)
     }
 
     /// Looks at the depth of Serf's queues. (Serf: `serf.go`, checkQueueDepth.)
@@ -92,11 +102,10 @@ impl Node {
             0 => self.config.max_queue_depth,
             min => min.max(2 * self.table.with_status()),
         };
-        for (name, which) in [("intent", 0), ("query", 1), ("event", 2)] {
-            let queue = [&mut self.intents, &mut self.queries, &mut self.events].into_iter().nth(which);
-            let Some(queue) = queue else { continue };
-            let depth = queue.len();
-            let dropped = queue.prune(max);
+        let queues =
+            [("intent", &mut self.intents), ("query", &mut self.queries), ("event", &mut self.events)];
+        let depths = queues.map(|(name, queue)| (name, queue.len(), queue.prune(max)));
+        for (name, depth, dropped) in depths {
             self.counters.broadcasts_pruned += dropped as u64;
             if depth >= self.config.queue_depth_warning {
                 self.notice(Level::Warn, Layer::Serf, "queue_depth", None, || {

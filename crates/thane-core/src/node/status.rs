@@ -258,15 +258,22 @@ impl Node {
     /// time makes it count.
     ///
     /// Differs from Serf: about a member that is live here, a list no newer than what we hold is ignored. It is the list of
-    /// somebody who has not heard yet that the member came back.
+    /// somebody who has not heard yet that the member came back. And about a member that we too hold for leaving or left there is
+    /// nothing to make count: there, its status time grows by one with every exchange and overtakes real intents.
     pub(super) fn listed_as_left(&mut self, name: &str, listed: u64, via: Path) {
-        let stale = self
-            .serf_knows(name)
-            .is_some_and(|id| self.table[id].is_live() && listed <= self.table[id].status_ltime);
-        if stale && *name != *self.own_name() {
-            return;
+        let mut ltime = listed.saturating_add(1);
+        if let Some(id) = self.serf_knows(name)
+            && id != self.own
+        {
+            let entry = &self.table[id];
+            if entry.is_live() && listed <= entry.status_ltime {
+                return;
+            }
+            if matches!(entry.status, Some(Status::Leaving | Status::Left)) {
+                ltime = listed;
+            }
         }
-        self.leave_intent(&Leave { ltime: listed.saturating_add(1), node: name, prune: false }, via);
+        self.leave_intent(&Leave { ltime, node: name, prune: false }, via);
     }
 
     /// A peer holds a status time of ours that is newer than the one we know: of an earlier life, or of a leave intent that never
