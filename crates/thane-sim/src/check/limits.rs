@@ -1,0 +1,60 @@
+//! Invariants about size.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use thane_core::Time;
+
+use super::{Checker, Limits, Observation};
+use crate::world::ProcessId;
+
+/// **Queues and tables stay within their limits**: a node lists no more members than there are names; its queue of
+/// statements about members holds at most one a member; Serf's queues stay within the configured depth; the health score
+/// stays below the configured worst.
+#[derive(Debug, Default)]
+pub struct WithinLimits {
+    names: BTreeSet<String>,
+    limits: BTreeMap<ProcessId, Limits>,
+}
+
+impl Checker for WithinLimits {
+    fn rule(&self) -> &'static str {
+        "queues and tables stay within their limits"
+    }
+
+    fn see(&mut self, _: Time, process: ProcessId, seen: &Observation) -> Result<(), String> {
+        match seen {
+            Observation::Started { name, limits } => {
+                self.names.insert(name.clone());
+                self.limits.insert(process, *limits);
+                Ok(())
+            }
+            Observation::Stopped(_) => {
+                self.limits.remove(&process);
+                Ok(())
+            }
+            Observation::State { stats, .. } => {
+                let Some(limits) = self.limits.get(&process) else { return Ok(()) };
+                let names = self.names.len();
+                let depth = if limits.min_queue_depth > 0 {
+                    limits.min_queue_depth.max(2 * stats.members)
+                } else {
+                    limits.queue_depth
+                };
+                let rows = [
+                    ("members", stats.members, names),
+                    ("living members", stats.live, names),
+                    ("statements about members", stats.membership_queue, names),
+                    ("queued intents", stats.intent_queue, depth),
+                    ("queued user events", stats.event_queue, depth),
+                    ("queued queries", stats.query_queue, depth),
+                    ("health score", stats.health_score as usize, limits.health_score as usize - 1),
+                ];
+                match rows.into_iter().find(|(_, is, limit)| is > limit) {
+                    Some((what, is, limit)) => Err(format!("{what}: {is}, over the limit of {limit}")),
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Invariants about members.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use thane_core::{Event, LifeState, State, Status, Time};
+
+use super::{Checker, Observation};
+use crate::world::{Ending, ProcessId};
+
+/// **A node's own view of itself never fails while it runs.** Before a leave it is alive for both layers, in one; after
+/// its own leave it is left, and never failed.
+#[derive(Debug, Clone, Copy)]
+pub struct SelfNeverFails;
+
+impl Checker for SelfNeverFails {
+    fn rule(&self) -> &'static str {
+        "a node's own view of itself never fails while it runs"
+    }
+
+    fn see(&mut self, _: Time, _: ProcessId, seen: &Observation) -> Result<(), String> {
+        let Observation::State { local, life, .. } = seen else { return Ok(()) };
+        let fine = match life {
+            LifeState::Alive => local.status == Status::Alive && local.state == State::Alive,
+            LifeState::Leaving => {
+                local.status != Status::Failed && matches!(local.state, State::Alive | State::Left)
+            }
+            LifeState::Left => local.status == Status::Left && local.state == State::Left,
+        };
+        if fine {
+            Ok(())
+        } else {
+            Err(format!("it is {life:?} and believes itself {} / {}", local.status, local.state))
+        }
+    }
+}
+
+/// **What a node knows of a member's incarnation never falls** while it remembers the member. The detector forgets a
+/// dead member after `gossip_to_the_dead_time`; what it hears after that begins anew.
+#[derive(Debug, Default)]
+pub struct IncarnationsRise {
+    /// What each process last held of each member: incarnation, state, since when.
+    held: BTreeMap<(ProcessId, String), (u32, State, Time)>,
+    remembered: Duration,
+}
+
+impl Checker for IncarnationsRise {
+    fn rule(&self) -> &'static str {
+        "the incarnation that a node holds of a member never falls while it remembers the member"
+    }
+
+    fn see(&mut self, at: Time, process: ProcessId, seen: &Observation) -> Result<(), String> {
+        match seen {
+            Observation::Started { limits, .. } => self.remembered = limits.remembered,
+            Observation::Stopped(_) => self.held.retain(|(holder, _), _| *holder != process),
+            Observation::View(view) => {
+                for member in view {
+                    let now = (member.incarnation, member.state, member.state_since);
+                    let name = member.name.to_string();
+                    let Some((held, state, since)) = self.held.insert((process, name), now) else { continue };
+                    let forgettable = match state {
+                        State::Forgotten => true,
+                        State::Dead | State::Left => at.since(since) >= self.remembered,
+                        State::Alive | State::Suspect => false,
+                    };
+                    if member.incarnation < held && !forgettable && member.state != State::Forgotten {
+                        return Err(format!(
+                            "incarnation of {} fell from {held} ({state} since {since}) to {} ({})",
+                            member.name, member.incarnation, member.state
+                        ));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// **Lamport clocks never fall**: neither of the three, in one life of a process.
+#[derive(Debug, Default)]
+pub struct ClocksRise {
+    held: BTreeMap<ProcessId, [u64; 3]>,
+}
+
+impl Checker for ClocksRise {
+    fn rule(&self) -> &'static str {
+        "Lamport clocks never fall"
+    }
+
+    fn see(&mut self, _: Time, process: ProcessId, seen: &Observation) -> Result<(), String> {
+        match seen {
+            Observation::Stopped(_) => {
+                self.held.remove(&process);
+            }
+            Observation::State { stats, .. } => {
+                let now = [stats.member_time, stats.event_time, stats.query_time];
+                if let Some(held) = self.held.insert(process, now) {
+                    for (clock, (before, after)) in
+                        ["member", "event", "query"].iter().zip(held.into_iter().zip(now))
+                    {
+                        if after < before {
+                            return Err(format!("its {clock} clock fell from {before} to {after}"));
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// **A member that left never comes back by hearsay.** Once a member has left gracefully and a node has seen it left,
+/// that node does not call it joined again until the member itself has started anew.
+#[derive(Debug, Default)]
+pub struct LeftStaysLeft {
+    names: BTreeMap<u32, String>,
+    /// Names whose last process left gracefully and was not started since.
+    gone: BTreeMap<String, Time>,
+    /// What each process has seen left since it was gone.
+    seen_left: BTreeMap<(ProcessId, String), Time>,
+}
+
+impl Checker for LeftStaysLeft {
+    fn rule(&self) -> &'static str {
+        "a member that left gracefully is not alive again without its own restart"
+    }
+
+    fn see(&mut self, at: Time, process: ProcessId, seen: &Observation) -> Result<(), String> {
+        match seen {
+            Observation::Started { name, .. } => {
+                self.names.insert(process.host.0, name.clone());
+                self.gone.remove(name);
+                self.seen_left.retain(|(_, left), _| left != name);
+            }
+            Observation::Stopped(ending) => {
+                if let (Ending::Left, Some(name)) = (ending, self.names.get(&process.host.0)) {
+                    self.gone.insert(name.clone(), at);
+                }
+                self.seen_left.retain(|(holder, _), _| *holder != process);
+            }
+            Observation::View(view) => {
+                for member in view.iter().filter(|member| member.status == Status::Left) {
+                    if self.gone.contains_key(&*member.name) {
+                        self.seen_left.entry((process, member.name.to_string())).or_insert(at);
+                    }
+                }
+            }
+            Observation::Told(Event::Joined(change)) => {
+                let name = change.member.name.to_string();
+                if let Some(since) = self.seen_left.get(&(process, name)) {
+                    return Err(format!(
+                        "{} joined, but it left and was seen left here since {since}: {:?}",
+                        change.member.name, change.cause
+                    ));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// **No core asks to be stopped**: every name in these worlds belongs to one host, so nobody ever claims another's.
+#[derive(Debug, Clone, Copy)]
+pub struct NeverStopsItself;
+
+impl Checker for NeverStopsItself {
+    fn rule(&self) -> &'static str {
+        "a node does not stop itself while its name is its own"
+    }
+
+    fn see(&mut self, _: Time, _: ProcessId, seen: &Observation) -> Result<(), String> {
+        match seen {
+            Observation::AskedToStop(reason) => Err(reason.to_string()),
+            _ => Ok(()),
+        }
+    }
+}

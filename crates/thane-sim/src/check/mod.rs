@@ -1,0 +1,301 @@
+//! The invariants, as checkers that look on.
+//!
+//! A [`Watch`] sits in a [`crate::World`] as its observer. It turns what it sees into [`Observation`]s, plain data, and
+//! shows each to every [`Checker`]; the first one that objects stops the world with a [`Violation`]. What must hold only
+//! once faults have stopped is in [`agreement`].
+//!
+//! Between the world and the checkers a *tamper* may be put, which changes observations: the tests plant with it the bug
+//! that each checker must catch, and so prove that it would.
+
+pub mod agreement;
+mod events;
+mod limits;
+mod membership;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thane_core::{Event, LifeState, Member, Node, Output, Stats, StopReason, Time};
+
+use crate::world::{Ending, Observer, ProcessId};
+
+pub use events::{Delivered, DeliveredAtMostOnce, EventKey, EventsAreGenuine};
+pub use limits::WithinLimits;
+pub use membership::{ClocksRise, IncarnationsRise, LeftStaysLeft, NeverStopsItself, SelfNeverFails};
+
+/// Something that happened at one process, as plain data.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Observation {
+    /// It began, under this name.
+    Started {
+        /// Its name.
+        name: String,
+        /// The limits that its configuration sets.
+        limits: Limits,
+    },
+    /// It ended.
+    Stopped(Ending),
+    /// Its application is about to send a user event.
+    Sending {
+        /// Name.
+        name: String,
+        /// Payload.
+        payload: Bytes,
+    },
+    /// Its application was told something.
+    Told(Event),
+    /// Its core asked to be stopped.
+    AskedToStop(StopReason),
+    /// How it stands after an input.
+    State {
+        /// What it believes about itself.
+        local: Member,
+        /// Where it is between start and stop.
+        life: LifeState,
+        /// Its numbers.
+        stats: Stats,
+    },
+    /// What it believes about all members: sampled, and after each of its events.
+    View(Vec<Member>),
+}
+
+/// The limits of a node that checkers hold it to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Depth of each of Serf's queues.
+    pub queue_depth: usize,
+    /// Least depth of each of Serf's queues when it depends on the members; 0 when it does not.
+    pub min_queue_depth: usize,
+    /// The health score stays below this.
+    pub health_score: u32,
+    /// A dead member is remembered by the detector at least this long.
+    pub remembered: Duration,
+}
+
+/// A rule that every observation must keep.
+pub trait Checker: fmt::Debug {
+    /// The rule, as a sentence.
+    fn rule(&self) -> &'static str;
+
+    /// Looks at one observation.
+    ///
+    /// # Errors
+    /// What breaks the rule.
+    fn see(&mut self, at: Time, process: ProcessId, seen: &Observation) -> Result<(), String>;
+}
+
+/// A rule was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// When, in virtual time.
+    pub at: Time,
+    /// At which process.
+    pub process: ProcessId,
+    /// The rule, as a sentence.
+    pub rule: &'static str,
+    /// What broke it.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {}, {}: {}\n  the rule: {}", self.at, self.process, self.what, self.rule)
+    }
+}
+
+/// Changes observations on their way to the checkers; false drops one.
+pub type Tamper = Box<dyn FnMut(Time, ProcessId, &mut Observation) -> bool + Send>;
+
+/// Time between two samples of a node's whole view.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+/// The last happenings that a failure report shows.
+const HISTORY_MAX: usize = 60;
+
+/// All checkers, looking on. See the module's documentation.
+pub struct Watch {
+    checkers: Vec<Box<dyn Checker + Send>>,
+    /// What was delivered where, for [`agreement`].
+    delivered: Delivered,
+    tamper: Option<Tamper>,
+    violation: Option<Violation>,
+    history: VecDeque<String>,
+    /// When the whole view of each host's node is looked at next, and whether an event asks for it at once.
+    samples: Vec<(Time, bool)>,
+    /// Commands that ended, for who gave them.
+    finished: Vec<(ProcessId, thane_core::OpId, thane_core::Outcome)>,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("violation", &self.violation).finish_non_exhaustive()
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            checkers: vec![
+                Box::new(SelfNeverFails),
+                Box::new(IncarnationsRise::default()),
+                Box::new(ClocksRise::default()),
+                Box::new(LeftStaysLeft::default()),
+                Box::new(NeverStopsItself),
+                Box::new(DeliveredAtMostOnce::default()),
+                Box::new(EventsAreGenuine::default()),
+                Box::new(WithinLimits::default()),
+            ],
+            delivered: Delivered::default(),
+            tamper: None,
+            violation: None,
+            history: VecDeque::new(),
+            samples: Vec::new(),
+            finished: Vec::new(),
+        }
+    }
+}
+
+impl Watch {
+    /// All checkers, with something that changes what they see.
+    pub fn tampered(tamper: Tamper) -> Self {
+        Self { tamper: Some(tamper), ..Self::default() }
+    }
+
+    /// The first broken rule, if one was broken.
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// What happened last, one line each.
+    pub fn history(&self) -> impl Iterator<Item = &str> {
+        self.history.iter().map(String::as_str)
+    }
+
+    /// Which user event was delivered where.
+    pub fn delivered(&self) -> &Delivered {
+        &self.delivered
+    }
+
+    /// Takes the commands that have ended since the last call.
+    pub fn take_finished(&mut self) -> Vec<(ProcessId, thane_core::OpId, thane_core::Outcome)> {
+        std::mem::take(&mut self.finished)
+    }
+
+    /// Adds a line to the history: what the scenario did.
+    pub fn note(&mut self, at: Time, line: &str) {
+        if self.history.len() == HISTORY_MAX {
+            self.history.pop_front();
+        }
+        self.history.push_back(format!("{at} {line}"));
+    }
+
+    /// Shows one observation to all checkers.
+    pub fn see(&mut self, at: Time, process: ProcessId, mut seen: Observation) {
+        if let Some(tamper) = self.tamper.as_mut()
+            && !tamper(at, process, &mut seen)
+        {
+            return;
+        }
+        match &seen {
+            Observation::Told(event) => self.note(at, &format!("{process}: {}", in_short(event))),
+            Observation::Started { name, .. } => self.note(at, &format!("{process}: {name} starts")),
+            Observation::Stopped(ending) => self.note(at, &format!("{process}: {ending:?}")),
+            _ => {}
+        }
+        self.delivered.see(process, &seen);
+        for checker in &mut self.checkers {
+            if let Err(what) = checker.see(at, process, &seen)
+                && self.violation.is_none()
+            {
+                self.violation = Some(Violation { at, process, rule: checker.rule(), what });
+            }
+        }
+    }
+
+    /// A view as the checkers would see it: with what the tamper does to it.
+    pub fn through_tamper(&mut self, at: Time, process: ProcessId, view: Vec<Member>) -> Vec<Member> {
+        let mut seen = Observation::View(view);
+        if let Some(tamper) = self.tamper.as_mut()
+            && !tamper(at, process, &mut seen)
+        {
+            return Vec::new();
+        }
+        match seen {
+            Observation::View(view) => view,
+            _ => Vec::new(),
+        }
+    }
+
+    fn sample_of(&mut self, process: ProcessId) -> &mut (Time, bool) {
+        let index = process.host.index();
+        if self.samples.len() <= index {
+            self.samples.resize(index + 1, (Time::ZERO, false));
+        }
+        &mut self.samples[index]
+    }
+}
+
+impl Observer for Watch {
+    fn started(&mut self, at: Time, process: ProcessId, node: &Node) {
+        let config = node.config();
+        let limits = Limits {
+            queue_depth: config.max_queue_depth,
+            min_queue_depth: config.min_queue_depth,
+            health_score: config.awareness_max_multiplier,
+            remembered: config.gossip_to_the_dead_time,
+        };
+        self.see(at, process, Observation::Started { name: config.name.clone(), limits });
+    }
+
+    fn stopped(&mut self, at: Time, process: ProcessId, ending: Ending) {
+        self.see(at, process, Observation::Stopped(ending));
+    }
+
+    fn output(&mut self, at: Time, process: ProcessId, output: &Output) {
+        match output {
+            Output::Event(event) => {
+                self.sample_of(process).1 = true;
+                self.see(at, process, Observation::Told(event.clone()));
+            }
+            Output::Done { op, outcome } => self.finished.push((process, *op, outcome.clone())),
+            Output::Stop(reason) => self.see(at, process, Observation::AskedToStop(reason.clone())),
+            _ => {}
+        }
+    }
+
+    fn settled(&mut self, at: Time, process: ProcessId, node: &Node) {
+        let state = Observation::State { local: node.local(), life: node.life_state(), stats: node.stats() };
+        self.see(at, process, state);
+        let sample = self.sample_of(process);
+        if sample.1 || sample.0 <= at {
+            *sample = (at + SAMPLE_INTERVAL, false);
+            node.check_invariants();
+            self.see(at, process, Observation::View(node.members().collect()));
+        }
+    }
+
+    fn halted(&self) -> bool {
+        self.violation.is_some()
+    }
+}
+
+fn in_short(event: &Event) -> String {
+    let change = |what: &str, change: &thane_core::Change| {
+        let member = &change.member;
+        format!(
+            "{what} {} ({}, {}, incarnation {}, ltime {}): {:?}",
+            member.name, member.status, member.state, member.incarnation, member.status_ltime, change.cause
+        )
+    };
+    match event {
+        Event::Joined(it) => change("joined", it),
+        Event::Left(it) => change("left", it),
+        Event::Failed(it) => change("failed", it),
+        Event::Updated(it) => change("updated", it),
+        Event::Reaped(it) => change("reaped", it),
+        Event::Suspected(it) => change("suspected", it),
+        Event::Refuted(it) => change("refuted", it),
+        other => format!("{other:?}"),
+    }
+}

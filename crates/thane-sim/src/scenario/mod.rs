@@ -1,0 +1,220 @@
+//! A mix of faults drawn from a seed, and the run of it under all checkers.
+
+mod draw;
+mod run;
+
+use std::fmt;
+use std::time::Duration;
+
+use thane_core::{Prune, Replay, Time};
+
+use crate::check::{Tamper, Violation};
+use crate::network::Quality;
+use crate::trace::TraceHash;
+use crate::world::{Crash, HostId, Tally};
+
+/// What is drawn once for a whole run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameters {
+    /// Where everything comes from.
+    pub seed: u64,
+    /// Hosts, each with a name of its own.
+    pub hosts: usize,
+    /// The settings: LAN or local profile.
+    pub profile: Profile,
+    /// Whether packets and streams are encrypted.
+    pub encrypted: bool,
+    /// Whether the cluster has a label.
+    pub labelled: bool,
+    /// Whether packets are compressed.
+    pub compressed: bool,
+    /// Whether joins ask for old user events.
+    pub replay: Replay,
+    /// When the faults begin.
+    pub faults_from: Time,
+    /// When they stop.
+    pub faults_until: Time,
+    /// The network while there are faults.
+    pub quality: Quality,
+}
+
+/// Which of Serf's profiles the nodes run with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// For one data centre.
+    Lan,
+    /// For one machine.
+    Local,
+}
+
+/// One thing done to the world. What is not possible when its time comes (say, to pause a process that is not running) is
+/// left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Start a process, which joins through others until it succeeds.
+    Start(HostId),
+    /// End a process without a word.
+    Crash(HostId, Crash),
+    /// Let a process stand still.
+    Pause(HostId, Duration),
+    /// Split these hosts off.
+    Partition(Vec<HostId>),
+    /// Cut one direction.
+    CutOneWay(HostId, HostId),
+    /// End all partitions and cuts.
+    Heal,
+    /// Send a user event.
+    UserEvent(HostId),
+    /// Change the tags.
+    SetTags(HostId),
+    /// Leave gracefully.
+    Leave(HostId),
+    /// Tell the cluster that a member has left for good, whether or not that is true.
+    ForceLeave {
+        /// Who tells.
+        by: HostId,
+        /// Whom it is about.
+        target: HostId,
+        /// Whether the member is erased too.
+        prune: Prune,
+    },
+}
+
+/// An action and its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// When.
+    pub at: Time,
+    /// What.
+    pub action: Action,
+}
+
+/// A cluster, its faults, and what is done to it. Drawn with [`Scenario::draw`], or put together by hand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario {
+    /// What holds for the whole run.
+    pub parameters: Parameters,
+    /// What is done, in order of time.
+    pub plan: Vec<Planned>,
+}
+
+impl Scenario {
+    /// Runs it under all checkers. Faults first; then the network heals, and the cluster must agree within
+    /// [`crate::bounds::convergence_bound`]; then events, tags, a crash and a leave in good order must reach everybody.
+    ///
+    /// # Errors
+    /// The first rule that was broken, with everything that is needed to run it again.
+    pub fn run(&self) -> Result<Report, Box<Failure>> {
+        run::run(self, None)
+    }
+
+    /// The same with a planted bug, to prove that a checker catches it.
+    ///
+    /// # Errors
+    /// As [`Scenario::run`].
+    pub fn run_tampered(&self, tamper: Tamper) -> Result<Report, Box<Failure>> {
+        run::run(self, Some(tamper))
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let it = &self.parameters;
+        writeln!(f, "seed {}: {} hosts, {:?} profile", it.seed, it.hosts, it.profile)?;
+        writeln!(
+            f,
+            "  encrypted {}, labelled {}, compressed {}, joins ask for {:?} events",
+            it.encrypted, it.labelled, it.compressed, it.replay
+        )?;
+        writeln!(f, "  faults from {} until {}, with {:?}", it.faults_from, it.faults_until, it.quality)?;
+        for planned in &self.plan {
+            writeln!(f, "  {} {:?}", planned.at, planned.action)?;
+        }
+        Ok(())
+    }
+}
+
+/// A run that kept all rules.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Its seed.
+    pub seed: u64,
+    /// Hosts.
+    pub hosts: usize,
+    /// What really happened.
+    pub tally: Tally,
+    /// Time from the end of the faults until all views agreed, and stayed so.
+    pub healing: Duration,
+    /// [`crate::bounds::typical_healing`] for it.
+    pub healing_typical: Duration,
+    /// How often an operator had to join parts that knew nothing of each other.
+    pub operator_joins: u64,
+    /// User events sent.
+    pub events_sent: u64,
+    /// Virtual time that passed.
+    pub virtual_time: Duration,
+    /// The hash of the whole run.
+    pub trace: TraceHash,
+}
+
+/// A run that broke a rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// What was run.
+    pub scenario: Scenario,
+    /// When it failed, in virtual time.
+    pub at: Time,
+    /// What failed.
+    pub cause: FailureCause,
+    /// The last happenings, one a line.
+    pub history: Vec<String>,
+}
+
+/// How a run failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FailureCause {
+    /// A checker objected.
+    Violation(Violation),
+    /// The cluster did not come to agree within the bound; what it disagreed about in the end.
+    Disagreement {
+        /// The bound.
+        bound: Duration,
+        /// What was to be agreed on.
+        about: &'static str,
+        /// The differences.
+        differences: Vec<String>,
+    },
+    /// The code panicked: an assertion of the core, or an invariant that it checks itself.
+    Panic(String),
+}
+
+impl fmt::Display for FailureCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Violation(violation) => write!(f, "{violation}"),
+            Self::Disagreement { bound, about, differences } => {
+                write!(f, "no agreement about {about} within {bound:?}:")?;
+                for difference in differences.iter().take(20) {
+                    write!(f, "\n  {difference}")?;
+                }
+                Ok(())
+            }
+            Self::Panic(message) => write!(f, "panic: {message}"),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.scenario)?;
+        writeln!(f, "the last things that happened:")?;
+        for line in &self.history {
+            writeln!(f, "  {line}")?;
+        }
+        let seed = self.scenario.parameters.seed;
+        writeln!(f, "seed {seed} FAILED at {}: {}", self.at, self.cause)?;
+        write!(f, "to run it again: cargo run -p thane-sim --example sweep -- --seed {seed}")
+    }
+}
+
+impl std::error::Error for Failure {}

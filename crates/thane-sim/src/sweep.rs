@@ -1,0 +1,119 @@
+//! Many seeds, one after the other, on several threads.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::scenario::{Failure, Report, Scenario};
+use crate::world::Tally;
+
+/// Failures after which a sweep gives up: more of them teach nothing.
+const FAILURES_MAX: usize = 5;
+
+/// What came of a sweep.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Runs that kept all rules.
+    pub passed: usize,
+    /// What really happened in those, all together.
+    pub tally: Tally,
+    /// How long each took to heal.
+    pub healing: Vec<Duration>,
+    /// How many healed within the time that is typical for their settings.
+    pub healed_as_typical: usize,
+    /// User events sent.
+    pub events_sent: u64,
+    /// How often an operator had to join parts that knew nothing of each other.
+    pub operator_joins: u64,
+    /// Virtual time that passed.
+    pub virtual_time: Duration,
+    /// Runs that did not, in order of their seeds.
+    pub failures: Vec<Failure>,
+}
+
+impl Summary {
+    fn add(&mut self, report: &Report) {
+        self.passed += 1;
+        self.tally.add(&report.tally);
+        self.healing.push(report.healing);
+        self.healed_as_typical += usize::from(report.healing <= report.healing_typical);
+        self.events_sent += report.events_sent;
+        self.operator_joins += report.operator_joins;
+        self.virtual_time += report.virtual_time;
+    }
+
+    /// The healing time that this share of the runs (0 to 1) did not exceed.
+    pub fn healing_quantile(&self, share: f64) -> Duration {
+        let mut sorted = self.healing.clone();
+        sorted.sort_unstable();
+        let index = (share * sorted.len().saturating_sub(1) as f64).round() as usize;
+        sorted.get(index).copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hours = self.virtual_time.as_secs_f64() / 3600.0;
+        writeln!(
+            f,
+            "{} runs passed, {} failed; {hours:.1} hours of virtual time",
+            self.passed,
+            self.failures.len()
+        )?;
+        writeln!(
+            f,
+            "healing after the last fault: median {:.1?}, 90 % {:.1?}, slowest {:.1?}; {} as fast as is typical",
+            self.healing_quantile(0.5),
+            self.healing_quantile(0.9),
+            self.healing_quantile(1.0),
+            self.healed_as_typical
+        )?;
+        writeln!(f, "user events {}, joins by an operator {}", self.events_sent, self.operator_joins)?;
+        for (name, count) in self.tally.iter() {
+            writeln!(f, "  {name:>20} {count}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Seeds that have nothing in common, `count` of them, from one number. (The generator `SplitMix64`.)
+pub fn seeds(base: u64, count: usize) -> Vec<u64> {
+    (1..=count as u64)
+        .map(|number| {
+            let mut z = base.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            // Short enough to be typed.
+            (z ^ (z >> 31)) >> 24
+        })
+        .collect()
+}
+
+/// Runs the standard mix of faults ([`Scenario::draw`]) for each of these seeds. `progress` is told after each run how
+/// many are done. Threads only share out the seeds; each run is the same on any number of them.
+pub fn sweep(seeds: &[u64], threads: usize, progress: impl Fn(usize) + Sync) -> Summary {
+    let next = AtomicUsize::new(0);
+    let summary = Mutex::new(Summary::default());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = Scenario::draw(*seed).run();
+                    let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
+                    match result {
+                        Ok(report) => summary.add(&report),
+                        Err(failure) => summary.failures.push(*failure),
+                    }
+                    progress(summary.passed + summary.failures.len());
+                    if summary.failures.len() >= FAILURES_MAX {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let mut summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    summary.failures.sort_by_key(|failure| failure.scenario.parameters.seed);
+    summary
+}

@@ -1,0 +1,564 @@
+//! The world: hosts, their clock, and what happens next.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use thane_core::{CommandError, Config, Node, OpId, Output, StreamId, Time};
+
+use crate::drive::Input;
+use crate::network::{Network, Quality};
+use crate::rng::{SimRng, node_seed};
+use crate::streams::{ConnId, Connection, Side};
+use crate::trace::TraceHash;
+
+/// A host: a machine with an address, on which one process after another may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(pub(crate) u32);
+
+impl HostId {
+    /// Its place in the order in which hosts were added.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One life of the program on a host. A restart makes another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProcessId {
+    /// Where it runs.
+    pub host: HostId,
+    /// Counted from 1 on each host.
+    pub life: u32,
+}
+
+impl fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "host {} life {}", self.host.0, self.life)
+    }
+}
+
+/// What goes down in a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// The process only. Its host closes what was open, and refuses connections to the port.
+    Process,
+    /// The whole machine: nobody gets any answer.
+    Machine,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Without a word.
+    Crashed(Crash),
+    /// After a graceful leave that was complete.
+    Left,
+    /// Because its own core told it to stop.
+    Stopped,
+}
+
+/// How often each thing really happened. Tests use it to prove that a fault that they asked for took place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Inputs that nodes were given.
+    pub inputs: u64,
+    /// Packets that arrived at a running process.
+    pub packets_delivered: u64,
+    /// Packets lost by chance.
+    pub packets_lost: u64,
+    /// Packets that a partition or cut stopped.
+    pub packets_cut: u64,
+    /// Packets that were delivered a second time.
+    pub packets_duplicated: u64,
+    /// Packets that arrived after one that the same sender had sent later (counted in worlds of up to 256 hosts).
+    pub packets_reordered: u64,
+    /// Packets for a process that was not there, or whose buffer was full while it was paused.
+    pub packets_unheard: u64,
+    /// Streams that were connected.
+    pub streams_opened: u64,
+    /// Streams refused because nobody listened.
+    pub streams_refused: u64,
+    /// Dials that got no answer in time.
+    pub streams_timed_out: u64,
+    /// Streams that broke while open: by chance, or because one end crashed.
+    pub streams_broken: u64,
+    /// Pieces of streams that were cut in two on the way.
+    pub streams_split: u64,
+    /// Processes started.
+    pub starts: u64,
+    /// Crashes.
+    pub crashes: u64,
+    /// Pauses.
+    pub pauses: u64,
+    /// Graceful leaves that completed.
+    pub leaves: u64,
+    /// Partitions and one-way cuts that were made.
+    pub partitions: u64,
+}
+
+impl Tally {
+    /// All counts by name, in a fixed order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("inputs", self.inputs),
+            ("packets delivered", self.packets_delivered),
+            ("packets lost", self.packets_lost),
+            ("packets cut", self.packets_cut),
+            ("packets duplicated", self.packets_duplicated),
+            ("packets reordered", self.packets_reordered),
+            ("packets unheard", self.packets_unheard),
+            ("streams opened", self.streams_opened),
+            ("streams refused", self.streams_refused),
+            ("streams timed out", self.streams_timed_out),
+            ("streams broken", self.streams_broken),
+            ("streams split", self.streams_split),
+            ("starts", self.starts),
+            ("crashes", self.crashes),
+            ("pauses", self.pauses),
+            ("leaves", self.leaves),
+            ("partitions", self.partitions),
+        ]
+        .into_iter()
+    }
+
+    /// Adds another run's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.inputs += other.inputs;
+        self.packets_delivered += other.packets_delivered;
+        self.packets_lost += other.packets_lost;
+        self.packets_cut += other.packets_cut;
+        self.packets_duplicated += other.packets_duplicated;
+        self.packets_reordered += other.packets_reordered;
+        self.packets_unheard += other.packets_unheard;
+        self.streams_opened += other.streams_opened;
+        self.streams_refused += other.streams_refused;
+        self.streams_timed_out += other.streams_timed_out;
+        self.streams_broken += other.streams_broken;
+        self.streams_split += other.streams_split;
+        self.starts += other.starts;
+        self.crashes += other.crashes;
+        self.pauses += other.pauses;
+        self.leaves += other.leaves;
+        self.partitions += other.partitions;
+    }
+}
+
+/// Looks on. It sees everything and changes nothing.
+pub trait Observer {
+    /// A process has begun; its first outputs come next.
+    fn started(&mut self, at: Time, process: ProcessId, node: &Node) {
+        let _ = (at, process, node);
+    }
+
+    /// A process has ended.
+    fn stopped(&mut self, at: Time, process: ProcessId, ending: Ending) {
+        let _ = (at, process, ending);
+    }
+
+    /// A node put out something; the world acts on it next.
+    fn output(&mut self, at: Time, process: ProcessId, output: &Output) {
+        let _ = (at, process, output);
+    }
+
+    /// A node was given an input and has put out everything that follows from it.
+    fn settled(&mut self, at: Time, process: ProcessId, node: &Node) {
+        let _ = (at, process, node);
+    }
+
+    /// Whether the observer has seen enough: the world then stands still.
+    fn halted(&self) -> bool {
+        false
+    }
+}
+
+/// Nobody looks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {}
+
+/// Something that will happen.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    /// A node's deadline is reached. `deadline` tells a current wake-up from one that was overtaken.
+    Wake { process: ProcessId, deadline: Time },
+    /// A packet arrives.
+    Packet { to: HostId, from: HostId, bytes: Bytes, number: u64 },
+    /// A pause is over.
+    Resume { process: ProcessId, until: Time },
+    /// A connection request arrives.
+    Syn { conn: ConnId, attempt: u32 },
+    /// A dial has taken as long as it may.
+    DialDeadline { conn: ConnId },
+    /// The next piece of a stream arrives.
+    Pipe { conn: ConnId, from: Side },
+}
+
+/// In order of time, then of scheduling: ties are never left to the heap.
+#[derive(Debug)]
+pub(crate) struct Scheduled {
+    at: Time,
+    number: u64,
+    what: Happening,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.number) == (other.at, other.number)
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+/// A host and the process on it.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) config: Config,
+    /// Processes started so far; the current or last one bears this number.
+    pub(crate) life: u32,
+    pub(crate) node: Option<Box<Node>>,
+    pub(crate) machine_down: bool,
+    pub(crate) paused_until: Option<Time>,
+    /// What arrived during a pause, in order.
+    pub(crate) deferred: VecDeque<Input>,
+    /// The deadline that a wake-up is scheduled for.
+    pub(crate) wake: Option<Time>,
+    /// Wake-ups in a row at one and the same moment.
+    pub(crate) spins: u32,
+    pub(crate) streams: BTreeMap<StreamId, (ConnId, Side)>,
+    /// The leave after which the process ends.
+    pub(crate) last_leave: Option<OpId>,
+    /// The greatest packet number heard from each host, to count reordering.
+    pub(crate) heard: Vec<u64>,
+}
+
+/// Virtual hosts on a virtual network in virtual time. See the crate's documentation.
+#[derive(Debug)]
+pub struct World<O = Unobserved> {
+    pub(crate) seed: u64,
+    pub(crate) now: Time,
+    pub(crate) queue: BinaryHeap<Reverse<Scheduled>>,
+    /// Numbers everything that is scheduled.
+    pub(crate) next_number: u64,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) by_addr: BTreeMap<SocketAddr, HostId>,
+    pub(crate) network: Network,
+    pub(crate) rng: SimRng,
+    pub(crate) conns: BTreeMap<ConnId, Connection>,
+    pub(crate) next_conn: u64,
+    pub(crate) trace: TraceHash,
+    pub(crate) tally: Tally,
+    pub(crate) observer: O,
+}
+
+impl World {
+    /// An empty world that nobody looks on.
+    pub fn new(seed: u64, quality: Quality) -> Self {
+        Self::observed(seed, quality, Unobserved)
+    }
+}
+
+impl<O: Observer> World<O> {
+    /// An empty world with somebody looking on.
+    pub fn observed(seed: u64, quality: Quality, observer: O) -> Self {
+        Self {
+            seed,
+            now: Time::ZERO,
+            queue: BinaryHeap::new(),
+            next_number: 0,
+            hosts: Vec::new(),
+            by_addr: BTreeMap::new(),
+            network: Network::new(quality),
+            rng: SimRng::new(seed, "network", 0),
+            conns: BTreeMap::new(),
+            next_conn: 0,
+            trace: TraceHash::default(),
+            tally: Tally::default(),
+            observer,
+        }
+    }
+
+    // ---- building ----
+
+    /// The address that the next host should have: 10.0.0.1:7946 and upwards.
+    pub fn next_addr(&self) -> SocketAddr {
+        let number = self.hosts.len() as u32 + 1;
+        SocketAddr::new(Ipv4Addr::from_bits(0x0a00_0000 + number).into(), 7946)
+    }
+
+    /// Adds a host whose processes run with this configuration. Nothing runs on it yet.
+    ///
+    /// # Panics
+    /// When another host has the address.
+    pub fn add_host(&mut self, config: Config) -> HostId {
+        let host = HostId(self.hosts.len() as u32);
+        let taken = self.by_addr.insert(config.advertise, host);
+        assert!(taken.is_none(), "two hosts have the address {}", config.advertise);
+        self.hosts.push(Host {
+            config,
+            life: 0,
+            node: None,
+            machine_down: false,
+            paused_until: None,
+            deferred: VecDeque::new(),
+            wake: None,
+            spins: 0,
+            streams: BTreeMap::new(),
+            last_leave: None,
+            heard: Vec::new(),
+        });
+        host
+    }
+
+    /// Adds a host with the LAN profile and the next free address.
+    pub fn add_lan_host(&mut self, name: &str) -> HostId {
+        self.add_host(Config::lan(name, self.next_addr()))
+    }
+
+    // ---- what can be done to it ----
+
+    /// Starts a new process on the host, which knows nothing of earlier ones. Brings a machine up that was down.
+    ///
+    /// # Panics
+    /// When one is running there, or when the configuration is refused.
+    pub fn start(&mut self, host: HostId) -> ProcessId {
+        let now = self.now;
+        let it = &mut self.hosts[host.index()];
+        assert!(it.node.is_none(), "a process is running on {host:?}");
+        it.life += 1;
+        it.machine_down = false;
+        it.heard.clear();
+        let seed = node_seed(self.seed, host.0, it.life);
+        let node = match Node::new(it.config.clone(), seed, now) {
+            Ok(node) => node,
+            Err(wrong) => panic!("the configuration of {} is refused: {wrong:?}", it.config.name),
+        };
+        let process = ProcessId { host, life: it.life };
+        self.tally.starts += 1;
+        self.observer.started(now, process, &node);
+        it.node = Some(Box::new(node));
+        self.drain(host);
+        process
+    }
+
+    /// Ends the process without a word. Does nothing if none is running, except that a machine goes down.
+    pub fn crash(&mut self, host: HostId, crash: Crash) {
+        if self.hosts[host.index()].node.is_some() {
+            self.tally.crashes += 1;
+            self.end(host, Ending::Crashed(crash));
+        }
+        self.hosts[host.index()].machine_down |= crash == Crash::Machine;
+    }
+
+    /// Stops the process from doing anything for this long, as a stopped or starved one. Packets wait in its socket's
+    /// buffer, streams in the kernel. Pausing a paused process prolongs its pause.
+    pub fn pause(&mut self, host: HostId, span: Duration) {
+        let until = self.now + span;
+        let it = &mut self.hosts[host.index()];
+        if it.node.is_none() || it.paused_until.is_some_and(|already| already >= until) {
+            return;
+        }
+        it.paused_until = Some(until);
+        let process = ProcessId { host, life: it.life };
+        self.tally.pauses += 1;
+        self.schedule(until, Happening::Resume { process, until });
+    }
+
+    /// Gives the node a command, as its application would, and does what follows from it. `None` when no process is
+    /// running, or when it is paused.
+    pub fn command<R>(&mut self, host: HostId, command: impl FnOnce(&mut Node, Time) -> R) -> Option<R> {
+        let now = self.now;
+        let it = &mut self.hosts[host.index()];
+        if it.paused_until.is_some() {
+            return None;
+        }
+        let result = command(it.node.as_mut()?, now);
+        self.drain(host);
+        Some(result)
+    }
+
+    /// Tells the node to leave, and ends its process when the leave is complete.
+    ///
+    /// # Errors
+    /// As [`Node::leave`].
+    pub fn leave(&mut self, host: HostId) -> Option<Result<OpId, CommandError>> {
+        // The end of a leave may be among the very next outputs, so the number must be known before they are taken.
+        let now = self.now;
+        let it = &mut self.hosts[host.index()];
+        if it.paused_until.is_some() {
+            return None;
+        }
+        let result = it.node.as_mut()?.leave(now);
+        if let Ok(op) = &result {
+            it.last_leave = Some(*op);
+        }
+        self.drain(host);
+        Some(result)
+    }
+
+    /// Splits these hosts off from all others, and counts it.
+    pub fn partition(&mut self, hosts: &[HostId]) {
+        self.tally.partitions += 1;
+        self.network.isolate(hosts);
+    }
+
+    /// Cuts one direction between two hosts, and counts it.
+    pub fn cut_one_way(&mut self, from: HostId, to: HostId) {
+        self.tally.partitions += 1;
+        self.network.cut_one_way(from, to);
+    }
+
+    /// The network, to change its quality or to heal it.
+    pub fn network_mut(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
+    // ---- time ----
+
+    /// Lets the next thing happen. False when nothing ever will, or when the observer has seen enough.
+    pub fn step(&mut self) -> bool {
+        if self.observer.halted() {
+            return false;
+        }
+        let Some(Reverse(next)) = self.queue.pop() else { return false };
+        debug_assert!(next.at >= self.now, "time went back from {} to {}", self.now, next.at);
+        self.now = next.at;
+        self.happen(next.what);
+        true
+    }
+
+    /// Lets everything happen up to and including this moment, and sets the clock to it.
+    pub fn run_to(&mut self, until: Time) {
+        while self.queue.peek().is_some_and(|Reverse(next)| next.at <= until) {
+            if !self.step() {
+                return;
+            }
+        }
+        self.now = self.now.max(until);
+    }
+
+    /// Lets this much time pass.
+    pub fn run_for(&mut self, span: Duration) {
+        self.run_to(self.now + span);
+    }
+
+    /// Lets time pass until the condition holds, at most this long; it is looked at every 50 ms of virtual time. True if
+    /// it came to hold.
+    pub fn run_until(&mut self, at_most: Duration, mut condition: impl FnMut(&Self) -> bool) -> bool {
+        let deadline = self.now + at_most;
+        loop {
+            if condition(self) {
+                return true;
+            }
+            if self.now >= deadline || self.observer.halted() {
+                return false;
+            }
+            self.run_to((self.now + Duration::from_millis(50)).min(deadline));
+        }
+    }
+
+    // ---- getters ----
+
+    /// The time now.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The seed that everything is drawn from.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// All hosts, in the order in which they were added.
+    pub fn hosts(&self) -> impl Iterator<Item = HostId> + use<O> {
+        (0..self.hosts.len() as u32).map(HostId)
+    }
+
+    /// The node running on a host.
+    pub fn node(&self, host: HostId) -> Option<&Node> {
+        self.hosts[host.index()].node.as_deref()
+    }
+
+    /// The process running on a host.
+    pub fn process(&self, host: HostId) -> Option<ProcessId> {
+        let it = &self.hosts[host.index()];
+        it.node.is_some().then_some(ProcessId { host, life: it.life })
+    }
+
+    /// Whether the process on a host is paused.
+    pub fn is_paused(&self, host: HostId) -> bool {
+        self.hosts[host.index()].paused_until.is_some()
+    }
+
+    /// A host's address.
+    pub fn addr(&self, host: HostId) -> SocketAddr {
+        self.hosts[host.index()].config.advertise
+    }
+
+    /// The name of a host's processes.
+    pub fn name(&self, host: HostId) -> &str {
+        &self.hosts[host.index()].config.name
+    }
+
+    /// A hash of everything that every node has put out so far.
+    pub fn trace_hash(&self) -> TraceHash {
+        self.trace
+    }
+
+    /// What has really happened so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Who looks on.
+    pub fn observer(&self) -> &O {
+        &self.observer
+    }
+
+    /// Who looks on.
+    pub fn observer_mut(&mut self) -> &mut O {
+        &mut self.observer
+    }
+
+    // ---- within ----
+
+    pub(crate) fn schedule(&mut self, at: Time, what: Happening) {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.queue.push(Reverse(Scheduled { at: at.max(self.now), number, what }));
+    }
+
+    /// Ends the process on a host: its node is dropped, its streams close or go silent.
+    pub(crate) fn end(&mut self, host: HostId, ending: Ending) {
+        let it = &mut self.hosts[host.index()];
+        if it.node.take().is_none() {
+            return;
+        }
+        let process = ProcessId { host, life: it.life };
+        it.paused_until = None;
+        it.deferred.clear();
+        it.wake = None;
+        it.last_leave = None;
+        if ending == Ending::Left {
+            self.tally.leaves += 1;
+        }
+        self.drop_streams(host, ending);
+        self.observer.stopped(self.now, process, ending);
+    }
+}

@@ -1,0 +1,56 @@
+//! Many seeds of the standard mix of faults, under all checkers.
+//!
+//! Two hundred seeds by default. `THANE_SIM_SEEDS` asks for more, `THANE_SIM_BASE` for others, and `THANE_SIM_SEED` for one only.
+#![allow(clippy::print_stdout, reason = "a test tells what it measured")]
+
+use thane_sim::Scenario;
+use thane_sim::sweep::{Summary, seeds, sweep};
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, but it must be a number")))
+}
+
+#[test]
+fn the_standard_mix_of_faults_keeps_every_rule() {
+    if let Some(seed) = number("THANE_SIM_SEED") {
+        let scenario = Scenario::draw(seed);
+        println!("{scenario}");
+        match scenario.run() {
+            Ok(report) => println!("{report:#?}"),
+            Err(failure) => panic!("{failure}"),
+        }
+        return;
+    }
+    let base = number("THANE_SIM_BASE").unwrap_or(0x0074_6861_6e65);
+    let count = number("THANE_SIM_SEEDS").unwrap_or(200) as usize;
+    let summary = sweep(&seeds(base, count), 2, |_| {});
+    println!("base {base}, {count} seeds\n{summary}");
+    let failures: Vec<String> = summary.failures.iter().map(ToString::to_string).collect();
+    assert!(failures.is_empty(), "base {base}:\n{}\n{summary}", failures.join("\n\n"));
+    if count >= 100 {
+        each_fault_fired(&summary);
+        let typical = summary.healed_as_typical as f64 / summary.passed as f64;
+        assert!(typical > 0.5, "only {typical:.2} of the runs healed as fast as is typical");
+    }
+}
+
+/// A sweep in which a fault never happened would prove nothing about it.
+fn each_fault_fired(summary: &Summary) {
+    for (what, count) in summary.tally.iter() {
+        assert!(count > 0, "no {what} in the whole sweep");
+    }
+    assert!(summary.events_sent > 0);
+}
+
+#[test]
+fn a_scenario_repeats_bit_for_bit() {
+    for seed in seeds(1, 3) {
+        let scenario = Scenario::draw(seed);
+        let run = || match scenario.run() {
+            Ok(report) => report,
+            Err(failure) => panic!("{failure}"),
+        };
+        assert_eq!(run(), run(), "seed {seed} gave two different runs");
+    }
+}
