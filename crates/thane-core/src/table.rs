@@ -21,6 +21,9 @@ use crate::time::Time;
 pub(crate) const MEMBERS_MAX: usize = 1 << 20;
 /// How many of the last changes of a member are kept as evidence.
 pub(crate) const EVIDENCE_MAX: usize = 8;
+/// How many entries lie in one piece of memory. A single one of them all would be up to twice as large as needed, and would
+/// move on its way there.
+const CHUNK_ENTRIES: usize = 256;
 
 /// A member's place in the table; used again after the member is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +97,8 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     by_name: BTreeMap<Arc<str>, MemberId>,
-    slots: Vec<Option<Entry>>,
+    /// Places by their number, in chunks of [`CHUNK_ENTRIES`]; all but the last are full.
+    chunks: Vec<Vec<Option<Entry>>>,
     free: Vec<MemberId>,
     /// Members the detector remembers, in the order in which they are probed.
     ring: Vec<MemberId>,
@@ -135,16 +139,29 @@ impl Table {
             suspicion: None,
             evidence: Vec::new(),
         };
-        let id = if let Some(id) = self.free.pop() {
-            self.slots[id.0 as usize] = Some(entry);
-            id
-        } else {
-            self.slots.push(Some(entry));
-            MemberId(self.slots.len() as u32 - 1)
-        };
+        let id = self.place(entry);
         self.by_name.insert(name, id);
         self.enter_ring(id, rng);
         id
+    }
+
+    /// Puts an entry where one has been removed, or at the end.
+    fn place(&mut self, entry: Entry) -> MemberId {
+        if let Some(id) = self.free.pop() {
+            *self.slot_mut(id) = Some(entry);
+            return id;
+        }
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_ENTRIES) {
+            self.chunks.push(Vec::new());
+        }
+        let last = self.chunks.len() - 1;
+        let chunk = &mut self.chunks[last];
+        chunk.push(Some(entry));
+        MemberId((last * CHUNK_ENTRIES + chunk.len() - 1) as u32)
+    }
+
+    fn slot_mut(&mut self, id: MemberId) -> &mut Option<Entry> {
+        &mut self.chunks[id.0 as usize / CHUNK_ENTRIES][id.0 as usize % CHUNK_ENTRIES]
     }
 
     /// The detector remembers this member from now on, as dead; it takes a random place in the ring.
@@ -167,7 +184,8 @@ impl Table {
 
     /// The entry behind an id that may be out of use by now.
     pub(crate) fn get(&self, id: MemberId) -> Option<&Entry> {
-        self.slots.get(id.0 as usize)?.as_ref()
+        let at = id.0 as usize;
+        self.chunks.get(at / CHUNK_ENTRIES)?.get(at % CHUNK_ENTRIES)?.as_ref()
     }
 
     /// The table's own name of a member, shared, or a new one.
@@ -285,7 +303,7 @@ impl Table {
     }
 
     fn remove(&mut self, id: MemberId) {
-        if let Some(entry) = self.slots[id.0 as usize].take() {
+        if let Some(entry) = self.slot_mut(id).take() {
             self.by_name.remove(&entry.name);
             self.free.push(id);
         }
@@ -360,12 +378,12 @@ impl Index<MemberId> for Table {
     type Output = Entry;
 
     fn index(&self, id: MemberId) -> &Entry {
-        self.slots[id.0 as usize].as_ref().expect("invariant: a member id in use names an entry")
+        self.get(id).expect("invariant: a member id in use names an entry")
     }
 }
 
 impl IndexMut<MemberId> for Table {
     fn index_mut(&mut self, id: MemberId) -> &mut Entry {
-        self.slots[id.0 as usize].as_mut().expect("invariant: a member id in use names an entry")
+        self.slot_mut(id).as_mut().expect("invariant: a member id in use names an entry")
     }
 }
