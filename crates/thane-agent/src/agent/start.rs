@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thane::{Event, Events, Key, Node};
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::banner::{self, Row};
 use super::event::{self, AgentEvent};
@@ -144,14 +144,22 @@ fn leave_limit(settings: &Settings) -> Duration {
 async fn deliver_events(mut events: Events, agent: Arc<Agent>, handlers: Handlers) {
     let own_name = agent.node.name().to_owned();
     while let Some(event) = events.next().await {
-        if let Some(line) = event::log_line(&event, &own_name) {
-            info!(target: "thane::serf", "{line}");
+        // Serf has no lines about suspicion; scripts that count its lines must not meet them at its levels.
+        let is_ours = matches!(event, Event::Suspected(_) | Event::Refuted(_));
+        match event::log_line(&event, &own_name) {
+            Some(line) if is_ours => debug!(target: "thane::serf", "{line}"),
+            Some(line) => info!(target: "thane::serf", "{line}"),
+            None => {}
         }
         if let Event::Missed(missed) = &event {
             warn!(target: "agent", "{} events were lost: the agent was held up for too long", missed.count);
         }
         let Some(event) = AgentEvent::from_library(&event, &own_name) else { continue };
-        info!(target: "agent", "Received event: {}", event.describe());
+        if is_ours {
+            debug!(target: "agent", "Received event: {}", event.describe());
+        } else {
+            info!(target: "agent", "Received event: {}", event.describe());
+        }
         agent.streams.deliver(&event);
         handlers.deliver(&Arc::new(event));
     }
