@@ -168,9 +168,7 @@ pub(crate) fn run(arguments: &[String]) -> Exit {
         return if invocation.wants_help { Exit::Success } else { Exit::NoSuchCommand };
     };
     if MISSING.contains(&name) {
-        let text = format!(
-            "This version of thane has no '{name}' command yet; ask the agent with 'serf {name}' meanwhile."
-        );
+        let text = format!("This version of thane does not have the command '{name}' yet.");
         return print_failure(&text);
     }
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {

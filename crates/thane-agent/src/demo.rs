@@ -27,7 +27,7 @@ pub(crate) fn flags() -> FlagSet {
         "demo",
         "demo [flags]",
         "Shows what a cluster does: starts three agents on 127.0.0.1, joins them, stops one without warning, shows\n\
-         how the others notice, starts it again, sends an event and leaves. Takes about half a minute and leaves\n\
+         how the others notice, starts it again, sends an event and leaves. Takes about fifteen seconds and leaves\n\
          nothing behind. Exits with 0 only if everything happened as it should.",
     )
     .bool("plain", false, "Print lines instead of a live table; so does a standard output that is no terminal.")

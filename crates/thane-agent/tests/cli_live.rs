@@ -5,6 +5,8 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::{Answer, Golden, Reaped, check_stream, goldens, program, rows, short_ports, thane, wait_for};
@@ -47,7 +49,7 @@ impl Cluster {
                 .args((*gossip != 7946).then(|| format!("-retry-join=127.0.0.1:{}", ports[&7946])))
                 .arg("-retry-interval=1s")
                 .args(*flags)
-                .stdout(std::process::Stdio::null())
+                .stdout(Stdio::null())
                 .spawn();
             Reaped(child.unwrap())
         });
@@ -152,12 +154,33 @@ fn check(cluster: &Cluster, golden: &Golden) {
     }
 }
 
+/// Follows alpha until an event has come through, then interrupts the monitor as a person would.
+fn monitor_ends_well_when_interrupted(cluster: &Cluster) {
+    let address = cluster.here("127.0.0.1:7373");
+    let mut command = program();
+    command.args(["monitor", "-log-level=debug"]).env("SERF_RPC_ADDR", address).stdout(Stdio::piped());
+    let mut monitor = Reaped(command.spawn().unwrap());
+    let mut lines = BufReader::new(monitor.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(
+        lines.any(|line| line.ends_with("[INFO] serf: EventMemberJoin: beta 127.0.0.1")),
+        "the log so far"
+    );
+    assert_eq!(cluster.alpha(&["event", "-coalesce=false", "seen", "hi"]).exit_code, Some(0));
+    assert!(lines.any(|line| line == "\tName: \"seen\""), "the event");
+    assert_eq!(lines.next().as_deref(), Some("\tPayload: []byte{0x68, 0x69}"));
+    assert!(Command::new("kill").args(["-INT", &monitor.0.id().to_string()]).status().unwrap().success());
+    assert!(!lines.any(|line| line.starts_with("Remote side")), "an interrupt is no failure");
+    assert_eq!(monitor.exit_code(), Some(0));
+}
+
 #[test]
 fn a_cluster_answers_as_recorded() {
     let mut cluster = Cluster::start();
     for golden in goldens(include_str!("goldens/cli_live.json")) {
         check(&cluster, &golden);
     }
+
+    monitor_ends_well_when_interrupted(&cluster);
 
     cluster.processes[1].0.kill().unwrap();
     cluster.wait_for_members(7373, "beta to be failed", |members| {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::sync::mpsc;
 use std::{io, process, thread};
 
 use super::connection::{connect, with_connection};
@@ -43,14 +44,28 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
 
 /// From now on an interrupt ends the program as a success: nobody ends a monitor in another way.
 fn succeed_when_interrupted() {
+    let (listening, is_listening) = mpsc::channel();
     // Without a runtime or the signal the system's default remains: the program dies of it.
-    thread::spawn(|| {
+    thread::spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
-        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+        let interrupted = runtime.block_on(async {
+            tokio::select! {
+                biased;
+                interrupted = tokio::signal::ctrl_c() => interrupted,
+                // Looked at second, when the signal is listened to.
+                never = async {
+                    drop(listening);
+                    std::future::pending().await
+                } => never,
+            }
+        });
+        if interrupted.is_ok() {
             let _closed = io::stdout().flush();
             process::exit(Exit::Success as i32);
         }
     });
+    // Nothing is ever sent: the other end goes away, in one way or the other.
+    let _gone: Result<(), mpsc::RecvError> = is_listening.recv();
 }
 
 /// An event as Serf prints it: each field in Go's syntax. Serf's fields come in any order, ours are sorted.

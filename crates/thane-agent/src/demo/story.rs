@@ -1,6 +1,7 @@
 //! The story that is told, and what must be true for each of its steps to have happened.
 
 use std::io;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -104,8 +105,7 @@ pub(super) struct Kept {
 impl Kept {
     /// What can be done with it, for people to copy.
     pub(super) fn instructions(&self, scratch: &Scratch) -> String {
-        let program =
-            std::env::current_exe().map_or_else(|_| "thane".to_owned(), |path| path.display().to_string());
+        let program = std::env::current_exe().map_or_else(|_| "thane".to_owned(), |path| shell_word(&path));
         let command = |agent: usize, name: &str, rest: &str| {
             format!("  {program} {name} -rpc-addr={}{rest}", self.agents[agent].0.rpc_address())
         };
@@ -126,6 +126,7 @@ impl Kept {
         ]);
         lines.extend([String::new(), "To end it:".to_owned(), String::new()]);
         lines.extend([CEDAR, BIRCH, ASH].map(|agent| command(agent, "leave", "")));
+        lines.push(format!("  rm -r {}", shell_word(scratch.path())));
         lines.join("\n")
     }
 
@@ -453,6 +454,13 @@ impl<'a> Story<'a> {
     }
 }
 
+/// A path as one word of a shell's command line.
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@,".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 /// A step with its limit.
 fn step_named(name: &'static str) -> (&'static str, Duration) {
     STEPS
@@ -493,4 +501,20 @@ fn not_yet(world: &World, observer: usize, member: usize, wanted: Sight) -> Stri
 
 fn untold(world: &World, observer: usize, member: usize, event: &EventName) -> String {
     format!("{} was not told of {event} of {}", world.name(observer), world.name(member))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_survive_a_shell() {
+        for (path, word) in [
+            ("/usr/bin/thane", "/usr/bin/thane"),
+            ("/home/me/my tools/thane", "'/home/me/my tools/thane'"),
+            ("/tmp/it's", r"'/tmp/it'\''s'"),
+        ] {
+            assert_eq!(shell_word(Path::new(path)), word);
+        }
+    }
 }
