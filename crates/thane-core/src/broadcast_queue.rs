@@ -166,3 +166,6 @@ impl BroadcastQueue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

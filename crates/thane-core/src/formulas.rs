@@ -45,7 +45,55 @@ fn ceil_log10_of_next(n: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+
+    /// Rows that the real implementation computed.
+    fn recorded(formula: &str) -> Vec<Value> {
+        let all: Value = serde_json::from_str(include_str!("../tests/vectors/gossip/formulas.json")).unwrap();
+        let rows = all[formula].as_array().unwrap();
+        assert!(rows.len() > 10, "{formula}");
+        rows.clone()
+    }
+
+    #[test]
+    fn every_recorded_row_is_ours_too() {
+        let number = |row: &Value, field: &str| row[field].as_u64().unwrap();
+        let ms = |row: &Value, field: &str| Duration::from_millis(number(row, field));
+        for row in recorded("retransmit_limit") {
+            let got = retransmit_limit(number(&row, "mult") as u32, number(&row, "n") as usize);
+            assert_eq!(u64::from(got), number(&row, "limit"), "{row}");
+        }
+        for row in recorded("push_pull_scale") {
+            let got = push_pull_scale(number(&row, "n") as usize);
+            assert_eq!(u64::from(got), number(&row, "multiplier"), "{row}");
+        }
+        for row in recorded("suspicion_timeout") {
+            let (mult, n) = (number(&row, "mult") as u32, number(&row, "n") as usize);
+            let got = suspicion_timeout(mult, n, ms(&row, "interval_ms"));
+            assert_eq!(got, Duration::from_nanos(number(&row, "timeout_ns")), "{row}");
+        }
+        for row in recorded("remaining_suspicion") {
+            let (n, k) = (number(&row, "n") as u32, number(&row, "k") as u32);
+            let total = suspicion_total(n, k, ms(&row, "min_ms"), ms(&row, "max_ms"));
+            let remaining = total.as_millis() as i64 - number(&row, "elapsed_ms") as i64;
+            assert_eq!(remaining, row["remaining_ms"].as_i64().unwrap(), "{row}");
+        }
+    }
+
+    /// Rows of Serf's own copy of the formula, by its count of members.
+    #[test]
+    fn serfs_retransmissions_are_the_same() {
+        let all: Value = serde_json::from_str(include_str!("../tests/vectors/serf/small.json")).unwrap();
+        for row in all["retransmit_limit"].as_array().unwrap() {
+            let members = row["known_members"].as_u64().unwrap() as usize;
+            for (mult, field) in [(4, "mult_4"), (2, "mult_2")] {
+                let got = retransmit_limit(mult, members);
+                assert_eq!(u64::from(got), row[field].as_u64().unwrap(), "{row}");
+            }
+        }
+    }
 
     #[test]
     fn retransmissions_follow_the_digits_of_the_cluster_size() {

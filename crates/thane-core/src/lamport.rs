@@ -58,6 +58,37 @@ mod tests {
         }
     }
 
+    /// Recorded operations of Serf's clock; it has no bound, so those near the end of the numbers are refused here.
+    #[test]
+    fn every_recorded_operation_is_ours_too() {
+        let all: serde_json::Value =
+            serde_json::from_str(include_str!("../tests/vectors/serf/small.json")).unwrap();
+        let mut refused = 0;
+        for trace in all["lamport"].as_array().unwrap() {
+            let mut clock = LamportClock(0);
+            for step in trace.as_array().unwrap() {
+                match step["op"].as_str().unwrap() {
+                    "time" => {}
+                    "increment" => clock.increment(),
+                    _ => {
+                        let before = clock;
+                        let seen = step["value"].as_u64().unwrap();
+                        if clock.witness(seen) == Err(LamportJump) {
+                            assert!(seen > LAMPORT_JUMP_MAX);
+                            assert_eq!(clock, before);
+                            refused += 1;
+                            continue;
+                        }
+                    }
+                }
+                if refused == 0 {
+                    assert_eq!(clock.time(), step["time"].as_u64().unwrap(), "{step}");
+                }
+            }
+        }
+        assert_eq!(refused, 4);
+    }
+
     #[test]
     fn an_absurd_jump_is_refused_and_changes_nothing() {
         let mut clock = LamportClock::new();

@@ -106,3 +106,69 @@ impl Suspicion {
         assert!(self.min <= self.max, "shortest {:?} over longest {:?}", self.min, self.max);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timers::{Timer, Timers};
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn suspicion(k: u32) -> Suspicion {
+        let timer = Timers::default().set(Time::ZERO, Timer::ProbeTick);
+        let terms = SuspicionTerms { k, min: MS(500), max: MS(2000) };
+        Suspicion::new(0, "me".into(), terms, Time::ZERO, timer)
+    }
+
+    /// memberlist: `suspicion_test.go`, `TestSuspicion_Timer`, with k 3, min 500 ms, max 2 s.
+    #[test]
+    fn each_new_accuser_shortens_a_suspicion_and_no_other_does() {
+        type Case<'a> = (&'a str, &'a [(&'a str, bool)], u64);
+        let cases: [Case<'_>; 6] = [
+            ("nobody", &[], 2000),
+            ("one", &[("me", false), ("foo", true)], 1250),
+            ("repetitions", &[("me", false), ("foo", true), ("foo", false), ("foo", false)], 1250),
+            ("two", &[("me", false), ("foo", true), ("bar", true)], 811),
+            ("three", &[("me", false), ("foo", true), ("bar", true), ("baz", true)], 500),
+            ("enough", &[("me", false), ("foo", true), ("bar", true), ("baz", true), ("zoo", false)], 500),
+        ];
+        for (case, accusers, wanted_ms) in cases {
+            let mut suspicion = suspicion(3);
+            for (accuser, news) in accusers {
+                assert_eq!(suspicion.confirm(&Arc::from(*accuser)), *news, "{case}: {accuser}");
+                suspicion.check_invariants();
+            }
+            assert_eq!(suspicion.ends(), Time::ZERO + MS(wanted_ms), "{case}");
+        }
+    }
+
+    /// memberlist: `suspicion_test.go`, `TestSuspicion_Timer_ZeroK`.
+    #[test]
+    fn without_hope_for_confirmations_none_is_taken() {
+        let mut suspicion = suspicion(0);
+        assert_eq!(suspicion.total(), MS(500));
+        assert!(!suspicion.confirm(&"foo".into()));
+        assert_eq!(suspicion.confirmations(), 0);
+    }
+
+    #[test]
+    fn time_that_we_slept_through_is_given_back_on_top() {
+        let mut suspicion = suspicion(3);
+        suspicion.excuse(MS(10_000));
+        suspicion.confirm(&"foo".into());
+        suspicion.excuse(MS(1000));
+        assert_eq!(suspicion.ends(), Time::ZERO + MS(1250 + 11_000));
+        assert_eq!(suspicion.total(), MS(1250), "the verdict's evidence tells what the protocol gave");
+    }
+
+    /// memberlist: `state.go`, suspectNode.
+    #[test]
+    fn in_small_clusters_nobody_is_waited_for() {
+        for (mult, n, k) in [(4, 3, 0), (4, 4, 2), (5, 4, 0), (5, 5, 3), (1, 100, 0), (6, 5, 0), (6, 6, 4)] {
+            let terms = SuspicionTerms::new(mult, 6, MS(1000), n);
+            assert_eq!(terms.k, k, "mult {mult}, n {n}");
+            let wanted = if k == 0 { terms.min } else { terms.min * 6 };
+            assert_eq!(terms.longest(), wanted, "mult {mult}, n {n}");
+        }
+    }
+}
