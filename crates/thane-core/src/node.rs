@@ -525,6 +525,7 @@ impl Node {
 
     /// The end of every input: commands whose broadcasts are through go on, and in debug builds the invariants are checked.
     fn settle(&mut self) {
+        self.release_without_audience();
         loop {
             let mut finished = self.statements.take_finished();
             finished.extend(self.intents.take_finished());

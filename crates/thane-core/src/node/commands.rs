@@ -90,6 +90,20 @@ impl Node {
         }
     }
 
+    /// Broadcasts that nobody is left to hear: whoever waits for them goes on.
+    ///
+    /// Differs from Serf: the last of a cluster that leaves together waits for the whole broadcast timeout.
+    pub(super) fn release_without_audience(&mut self) {
+        if self.ops.is_empty() || self.detector_has_company() {
+            return;
+        }
+        let waiting = |op: &Op| !matches!(op.stage, Stage::Joining(_) | Stage::Lingering);
+        let alone: Vec<OpId> = self.ops.iter().filter(|(_, op)| waiting(op)).map(|(id, _)| *id).collect();
+        for id in alone {
+            self.op_broadcast_finished(id);
+        }
+    }
+
     /// A stage ran out of time.
     pub(super) fn op_stage_over(&mut self, id: OpId) {
         let limit = self.config.broadcast_timeout;

@@ -97,14 +97,21 @@ impl Command {
 
     /// Whether a response with this error (empty for success) has a body.
     ///
-    /// `join` and the key commands have one even when they fail, for the counters in it; the others only when they
-    /// succeed. A command that the agent refused before looking at it never has one.
+    /// A command that answers with a body does so even when it fails: clients written for Serf read one then too. A command that
+    /// the agent refused before looking at it never has one.
     pub fn has_response_body(&self, error: &str) -> bool {
         match self {
-            Self::Join | Self::InstallKey | Self::UseKey | Self::RemoveKey | Self::ListKeys => {
+            Self::Join
+            | Self::InstallKey
+            | Self::UseKey
+            | Self::RemoveKey
+            | Self::ListKeys
+            | Self::Members
+            | Self::MembersFiltered
+            | Self::Stats
+            | Self::GetCoordinate => {
                 !matches!(error, AUTH_REQUIRED | HANDSHAKE_REQUIRED | UNSUPPORTED_COMMAND)
             }
-            Self::Members | Self::MembersFiltered | Self::Stats | Self::GetCoordinate => error.is_empty(),
             _ => false,
         }
     }
@@ -134,6 +141,7 @@ mod tests {
     fn refusals_have_no_body() {
         assert!(Command::Join.has_response_body("Failed to join"));
         assert!(Command::ListKeys.has_response_body("1/3 nodes reported success"));
+        assert!(Command::MembersFiltered.has_response_body("Failed to compile regex"));
         assert!(!Command::Join.has_response_body("Authentication required"));
         assert!(!Command::Stats.has_response_body("Authentication required"));
         assert!(!Command::Event.has_response_body(""));
