@@ -1,6 +1,6 @@
 //! Encrypted clusters: every key size, key rings, and who is refused.
 
-use crate::harness::{Agent, BOTH, Cluster, Kind, Profile, with_cluster};
+use crate::harness::{BOTH, Cluster, Kind, Profile, with_cluster};
 use std::fs;
 
 /// Base64 of 16, 24 and 32 bytes.
@@ -63,10 +63,7 @@ fn a_crash_in_an_encrypted_cluster_is_seen_by_both_kinds() {
         let serf = cluster.agent(Kind::Serf).key(KEYS[2]).joining(&thane).start();
         for kind in BOTH {
             let member = cluster.named_agent(kind, kind.word()).key(KEYS[2]).joining(&serf).start();
-            cluster.wait_for_members(
-                &[&thane, &serf, &member],
-                &[(thane.name(), "alive"), (serf.name(), "alive"), (member.name(), "alive")],
-            );
+            cluster.wait_until_settled(&[&thane, &serf, &member]);
             member.kill();
             cluster.wait_for_members(
                 &[&thane, &serf],
@@ -118,24 +115,15 @@ fn an_encrypted_and_an_unencrypted_agent_refuse_each_other() {
 }
 
 #[test]
-fn a_ring_of_keys_opens_what_any_of_them_sealed() {
+fn a_serf_agent_with_a_ring_of_keys_and_thane_agents_with_its_first_key_are_one_cluster() {
     with_cluster(Profile::Local, |cluster| {
-        let ring = |name: &str, keys: [&str; 2]| {
-            let path = cluster.path(name);
-            fs::write(&path, format!("[{:?}, {:?}]\n", keys[0], keys[1]))
-                .expect("the key ring can be written");
-            format!("-keyring-file={}", path.display())
-        };
-        // Each seals with its own first key, which is the other's second.
-        let rings = [ring("one.json", [KEYS[2], OTHER_KEY]), ring("two.json", [OTHER_KEY, KEYS[2]])];
-        let start =
-            |kind, ring: &String| -> Agent { cluster.agent(kind).flag(ring).recording("user").start() };
-        let thane = start(Kind::Thane, &rings[0]);
-        let serf = start(Kind::Serf, &rings[1]);
-        thane.own_cli(&["join", &serf.gossip_address()]).succeeded();
-        let third = start(Kind::Thane, &rings[1]);
-        third.own_cli(&["join", &serf.gossip_address()]).succeeded();
-        let agents = [&thane, &serf, &third];
+        let path = cluster.path("ring.json");
+        fs::write(&path, format!("[{:?}, {OTHER_KEY:?}]\n", KEYS[2])).expect("the key ring can be written");
+        let ring = format!("-keyring-file={}", path.display());
+        let serf = cluster.agent(Kind::Serf).flag(ring).recording("user").start();
+        let first = cluster.agent(Kind::Thane).key(KEYS[2]).recording("user").joining(&serf).start();
+        let second = cluster.agent(Kind::Thane).key(KEYS[2]).recording("user").joining(&serf).start();
+        let agents = [&serf, &first, &second];
         cluster.wait_until_all_alive(&agents);
         for agent in agents {
             agent.own_cli(&["event", "-coalesce=false", agent.name()]).succeeded();

@@ -8,7 +8,7 @@ fn watched(cluster: &Cluster, kind: Kind) -> (Agent, Agent, Agent) {
     let serf = cluster.agent(Kind::Serf).joining(&thane).start();
     let seed = if kind == Kind::Thane { &serf } else { &thane };
     let member = cluster.agent(kind).joining(seed).start();
-    cluster.wait_until_all_alive(&[&thane, &serf, &member]);
+    cluster.wait_until_settled(&[&thane, &serf, &member]);
     (thane, serf, member)
 }
 
