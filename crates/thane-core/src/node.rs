@@ -165,6 +165,8 @@ pub struct Node {
 /// A node that was not woken for this much longer than it asked for takes itself for paused (stopped, swapped out, starved), when
 /// this is longer than its probe interval.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// Room for outputs that is kept from one input to the next.
+const OUTPUTS_KEPT: usize = 64;
 /// Above this size the invariants, which look at every member, are no longer checked after every input of a debug build.
 const CHECKED_MEMBERS_MAX: usize = 48;
 
@@ -260,7 +262,12 @@ impl Node {
 
     /// The next thing to do, or `None` when all is done for now.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() && self.outputs.capacity() > OUTPUTS_KEPT {
+            // Learning a large cluster makes an event a member at once; what held them is not needed again.
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// When [`Node::handle_timeout`] must be called at the latest. A moment in the past means: now.

@@ -194,7 +194,7 @@ impl Codec {
         nonce: [u8; 12],
     ) -> Vec<u8> {
         let mut body = pack(messages);
-        if self.config.compression {
+        if self.config.compression && body.len() >= COMPRESSION_BYTES_MIN {
             let compressed = compress::compress(&body);
             if compressed.len() < body.len() {
                 body = compressed;
@@ -231,6 +231,10 @@ impl Codec {
         if self.config.padded_envelopes { Version::Padded } else { Version::Plain }
     }
 }
+
+/// Packets below this size are sent as they are: LZW saves nothing on a ping or an ack, and trying costs more than all the rest.
+/// Differs from Serf: it always tries. Receivers accept both.
+const COMPRESSION_BYTES_MIN: usize = 128;
 
 /// One message as it is, several as a compound.
 fn pack<M: AsRef<[u8]>>(messages: &[M]) -> Vec<u8> {
