@@ -72,7 +72,10 @@ pub fn disagreements(truth: &BTreeMap<String, Truth>, views: &BTreeMap<String, V
 
 fn differs_from_itself(own: &Member, seen: &Member) -> Option<String> {
     if seen.status != Status::Alive || seen.state != State::Alive {
-        return Some(format!("{} / {} since {}", seen.status, seen.state, seen.state_since));
+        return Some(format!(
+            "{} / {} since {}, ltime {}, but it is at {}",
+            seen.status, seen.state, seen.state_since, seen.status_ltime, own.status_ltime
+        ));
     }
     if seen.incarnation != own.incarnation {
         return Some(format!("incarnation {}, but it is at {}", seen.incarnation, own.incarnation));

@@ -1,6 +1,6 @@
 //! Invariants about members.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use thane_core::{Event, LifeState, State, Status, Time};
@@ -111,15 +111,18 @@ impl Checker for ClocksRise {
     }
 }
 
-/// **A member that left never comes back by hearsay.** Once a member has left gracefully and a node has seen it left,
-/// that node does not call it joined again until the member itself has started anew.
+/// **A member that left never comes back by hearsay.** Once a member has left gracefully and a node has heard its goodbye,
+/// that node does not call it joined again until the member itself has started anew. Whoever knows of the leave only by
+/// an intent cannot tell a stale refutation from a new one, and is not held to it.
 #[derive(Debug, Default)]
 pub struct LeftStaysLeft {
     names: BTreeMap<u32, String>,
+    /// The incarnation that each name itself last had.
+    incarnations: BTreeMap<String, u32>,
     /// Names whose last process left gracefully and was not started since.
-    gone: BTreeMap<String, Time>,
-    /// What each process has seen left since it was gone.
-    seen_left: BTreeMap<(ProcessId, String), Time>,
+    gone: BTreeSet<String>,
+    /// Whose goodbye each process has heard since then, and when.
+    heard: BTreeMap<(ProcessId, String), Time>,
 }
 
 impl Checker for LeftStaysLeft {
@@ -132,26 +135,33 @@ impl Checker for LeftStaysLeft {
             Observation::Started { name, .. } => {
                 self.names.insert(process.host.0, name.clone());
                 self.gone.remove(name);
-                self.seen_left.retain(|(_, left), _| left != name);
+                self.heard.retain(|(_, left), _| left != name);
+            }
+            // Most inputs change nothing here, so the name is copied only when there is something to keep.
+            Observation::State { local, .. }
+                if self.incarnations.get(&*local.name) != Some(&local.incarnation) =>
+            {
+                self.incarnations.insert(local.name.to_string(), local.incarnation);
             }
             Observation::Stopped(ending) => {
                 if let (Ending::Left, Some(name)) = (ending, self.names.get(&process.host.0)) {
-                    self.gone.insert(name.clone(), at);
+                    self.gone.insert(name.clone());
                 }
-                self.seen_left.retain(|(holder, _), _| *holder != process);
+                self.heard.retain(|(holder, _), _| *holder != process);
             }
             Observation::View(view) => {
-                for member in view.iter().filter(|member| member.status == Status::Left) {
-                    if self.gone.contains_key(&*member.name) {
-                        self.seen_left.entry((process, member.name.to_string())).or_insert(at);
+                for member in view.iter().filter(|member| member.state == State::Left) {
+                    let last = self.incarnations.get(&*member.name).copied().unwrap_or(0);
+                    if self.gone.contains(&*member.name) && member.incarnation >= last {
+                        self.heard.entry((process, member.name.to_string())).or_insert(at);
                     }
                 }
             }
             Observation::Told(Event::Joined(change)) => {
                 let name = change.member.name.to_string();
-                if let Some(since) = self.seen_left.get(&(process, name)) {
+                if let Some(since) = self.heard.get(&(process, name)) {
                     return Err(format!(
-                        "{} joined, but it left and was seen left here since {since}: {:?}",
+                        "{} joined, but it left, and its goodbye was known here at {since}: {:?}",
                         change.member.name, change.cause
                     ));
                 }
