@@ -43,7 +43,7 @@ pub(crate) struct Entry {
     pub(crate) state_since: Time,
     pub(crate) status: Option<Status>,
     pub(crate) status_ltime: u64,
-    /// When it became failed or left, for the reaper.
+    /// When it became leaving, failed or left, for the reaper.
     pub(crate) gone_since: Time,
     pub(crate) suspicion: Option<Box<Suspicion>>,
     evidence: Vec<Evidence>,
@@ -221,6 +221,11 @@ impl Table {
         self.status_alive
     }
 
+    /// How many members have status leaving.
+    pub(crate) fn leaving(&self) -> usize {
+        self.with_status - self.status_alive - self.failed.len() - self.left.len()
+    }
+
     pub(crate) fn failed(&self) -> &[MemberId] {
         &self.failed
     }
@@ -263,7 +268,8 @@ impl Table {
         let entry = &mut self[id];
         entry.status = status;
         // A failed member that is then said to have left keeps the time of its failure, as Serf has it.
-        if matches!(status, Some(Status::Failed | Status::Left)) && before != Some(Status::Failed) {
+        let going = matches!(status, Some(Status::Leaving | Status::Failed | Status::Left));
+        if going && before != Some(Status::Failed) {
             entry.gone_since = now;
         }
     }

@@ -240,7 +240,7 @@ impl Node {
         }
     }
 
-    fn send_serf_directly(&mut self, to: SocketAddr, name: &str, message: &[u8]) {
+    pub(super) fn send_serf_directly(&mut self, to: SocketAddr, name: &str, message: &[u8]) {
         let mut framed = Vec::with_capacity(message.len() + 1);
         encode_user(message, &mut framed);
         let checksum = self.checksum_by_name(name);

@@ -25,6 +25,9 @@ use crate::timers::Timer;
 /// Most intents about unknown members that are remembered.
 pub(crate) const RECENT_INTENTS_MAX: usize = 1 << 16;
 
+/// Most members that are told in one pass of the reaper that they are held for leaving.
+const ASKED_AT_ONCE_MAX: usize = 64;
+
 /// Which intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum IntentKind {
@@ -202,12 +205,16 @@ impl Node {
         let Some(id) = self.serf_knows(leave.node) else {
             return self.remember_intent(leave.node, IntentKind::Leave, leave.ltime);
         };
-        if leave.ltime <= self.table[id].status_ltime {
+        let held = self.table[id].status_ltime;
+        if id == self.own && self.life == LifeState::Alive {
+            // We are not leaving: say so, and do not help the rumour. Differs from Serf: it ignores a forced leave that somebody issued at
+            // the very time of our own join intent, and whoever heard that leave first holds us for leaving from then on.
+            if leave.ltime >= held && leave.ltime > 0 {
+                self.send_join_intent();
+            }
             return false;
         }
-        if id == self.own && self.life == LifeState::Alive {
-            // We are not leaving: say so, and do not help the rumour.
-            self.send_join_intent();
+        if leave.ltime <= held {
             return false;
         }
         self.counters.intents_accepted += 1;
@@ -360,6 +367,31 @@ impl Node {
             }
         }
         self.recent_intents.reap(self.now, self.config.recent_intent_timeout);
+        self.ask_the_leaving();
+    }
+
+    /// Members that have been leaving for longer than any leave takes, and yet answer probes, have not heard what is said about them:
+    /// an intent is gossiped only so many times. They are told directly, so that they can object.
+    fn ask_the_leaving(&mut self) {
+        if self.table.leaving() == 0 {
+            return;
+        }
+        let enough = 2 * self.config.broadcast_timeout + self.config.leave_propagate_delay;
+        let (own, now) = (self.own, self.now);
+        let overdue = self.table.iter().filter(|(id, entry)| {
+            *id != own
+                && entry.status == Some(Status::Leaving)
+                && entry.is_live()
+                && now.since(entry.gone_since) > enough
+        });
+        let overdue: Vec<MemberId> = overdue.map(|(id, _)| id).take(ASKED_AT_ONCE_MAX).collect();
+        for id in overdue {
+            let (name, ltime, to) =
+                (self.table[id].name.clone(), self.table[id].status_ltime, self.table[id].addr());
+            let mut message = Vec::new();
+            SerfMessage::Leave(Leave { ltime, node: &name, prune: false }).encode(&mut message);
+            self.send_serf_directly(to, &name, &message);
+        }
     }
 
     // ---- reconnecting ----

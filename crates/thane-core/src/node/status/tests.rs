@@ -361,6 +361,13 @@ fn deliberate(scenario: &str, at: usize, wanted: &mut Value) -> Instead {
             wanted["queued_broadcasts"]["intent"] = json!([]);
             Instead::Different
         }
+        // There, a leave at the very time of our own join is ignored; here it is answered like any other.
+        ("refute_own_leave", 4) => {
+            wanted["queued_broadcasts"]["intent"] = json!(["0182a54c54696d6520a44e6f6465a473656c66"]);
+            wanted["state"]["clock"] = json!(33);
+            wanted["state"]["members"]["self"]["status_ltime"] = json!(32);
+            Instead::Different
+        }
         _ => Instead::Same,
     }
 }
@@ -405,7 +412,7 @@ fn every_recorded_scenario_goes_the_same_way() {
         }
     }
     assert!(wrong.is_empty(), "{} steps differ:\n{}", wrong.len(), wrong.join("\n"));
-    assert_eq!((steps, different), (162, 10));
+    assert_eq!((steps, different), (162, 11));
 }
 
 #[test]
