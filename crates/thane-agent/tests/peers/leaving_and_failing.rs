@@ -25,6 +25,7 @@ fn a_member_leaves(leave: impl Fn(&Agent)) {
         with_cluster(Profile::Local, |cluster| {
             // A member that returns hears from the others that it has left, and refutes that.
             cluster.tolerate("[WARN] memberlist: Refuting a dead message");
+            cluster.tolerate("[WARN] memberlist: answering a death notice by ");
             let (thane, serf, member) = watched(cluster, kind);
             leave(&member);
             assert_eq!(member.wait_for_end(), Some(0), "a graceful leave ends with 0");

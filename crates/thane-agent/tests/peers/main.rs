@@ -1,9 +1,9 @@
 //! Thane beside the real Serf.
 //!
 //! Each test starts agents of both kinds as processes on loopback addresses of their own, drives them through both
-//! command lines, and waits until both say the same. After every test the logs of the Serf agents are read: a
+//! command lines, and waits until both say the same. After every test the agents' logs are read: a
 //! warning or an error that the story does not explain fails the test, because Thane must never send anything that
-//! Serf complains about.
+//! Serf complains about, and must understand all that Serf sends.
 //!
 //! `cargo xtask test` installs `serf` and runs them. Variables:
 //!

@@ -1,11 +1,15 @@
 //! What an agent's log may hold after a story.
 
-/// Warnings of Serf that say nothing about its peers.
-const ALWAYS_FINE: [&str; 2] =
-    ["[WARN] serf: Shutdown without a Leave", "[WARN] agent: Serf shutdown detected, quitting"];
+/// Warnings that say nothing about what a peer sent.
+const ALWAYS_FINE: [&str; 3] = [
+    "[WARN] serf: Shutdown without a Leave",
+    "[WARN] agent: Serf shutdown detected, quitting",
+    // A busy machine, or one that was suspended.
+    "[WARN] memberlist: this node did not run for ",
+];
 
-/// What Serf says when a member it talks to is gone or paused, or when others thought so of Serf itself.
-pub(crate) const LOST_MEMBERS: [&str; 7] = [
+/// What both say when a member they talk to is gone or paused, or when others thought so of them.
+pub(crate) const LOST_MEMBERS: [&str; 12] = [
     "[ERR] memberlist: Failed fallback ping: ",
     "[ERR] memberlist: Push/Pull with ",
     "[ERR] memberlist: Failed to send indirect ping",
@@ -13,6 +17,11 @@ pub(crate) const LOST_MEMBERS: [&str; 7] = [
     "[WARN] memberlist: Refuting a dead message",
     "[WARN] memberlist: Failed to send ",
     "[WARN] memberlist: Was able to connect to ",
+    "connect: connection refused",
+    "connection reset by peer",
+    "failed: no answer within ",
+    "[WARN] memberlist: answering a suspicion by ",
+    "[WARN] memberlist: answering a death notice by ",
 ];
 
 /// The warnings and errors in `log` that nothing in `tolerated` explains.
