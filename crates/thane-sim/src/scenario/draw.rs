@@ -108,7 +108,9 @@ fn draw_fault(hosts: &[HostId], rng: &mut SimRng, at: Time, until: Time) -> Vec<
         55..=69 => {
             let side: Vec<HostId> = hosts.iter().copied().filter(|_| rng.chance(0.5)).collect();
             let side = if rng.chance(0.3) { vec![host] } else { side };
-            vec![planned(at, Action::Partition(side)), planned(later.min(until), Action::Heal)]
+            // Some last until all faults stop, so that both sides have given each other up.
+            let end = if rng.chance(0.5) { until } else { later.min(until) };
+            vec![planned(at, Action::Partition(side)), planned(end, Action::Heal)]
         }
         70..=79 => {
             let other = one_of(hosts, rng);

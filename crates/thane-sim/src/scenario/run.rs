@@ -104,9 +104,9 @@ impl<'a> Run<'a> {
 
     fn all_of_it(&mut self) -> Result<Report, FailureCause> {
         self.faults()?;
-        let healed_at = self.peace()?;
-        let agreed_at = self.agree("members")?;
-        let healing = agreed_at.since(healed_at);
+        let healed_at = self.world.now();
+        self.peace()?;
+        let healing = self.agree("members")?.since(healed_at);
         self.good_order()?;
         let config = self.config();
         Ok(Report {
@@ -139,9 +139,9 @@ impl<'a> Run<'a> {
         self.run_to(parameters.faults_until)
     }
 
-    /// Ends all faults, and sees to it that the parts of the cluster can find each other at all. Gives the moment from
-    /// which on the cluster must heal by itself.
-    fn peace(&mut self) -> Result<Time, FailureCause> {
+    /// Ends all faults, waits until what was begun under them is over, and sees to it that the parts of the cluster can
+    /// find each other at all. From then on the cluster must heal by itself.
+    fn peace(&mut self) -> Result<(), FailureCause> {
         let network = self.world.network_mut();
         network.quality = Quality::good();
         network.heal();
@@ -152,8 +152,7 @@ impl<'a> Run<'a> {
         while self.hosts.iter().any(|host| self.world.is_paused(*host) || self.is_joining(*host)) {
             self.run_to(self.world.now() + TICK)?;
         }
-        self.join_strangers()?;
-        Ok(self.world.now())
+        self.join_strangers()
     }
 
     /// In a cluster in good order: user events reach everybody, tags too, a crash is found, a leave is heard.
