@@ -38,6 +38,7 @@ mod awareness;
 mod broadcast_queue;
 mod config;
 mod event;
+mod filter;
 mod formulas;
 mod lamport;
 mod member;
@@ -45,12 +46,14 @@ mod node;
 mod notice;
 mod notice_limit;
 mod output;
+mod pattern;
 mod rng;
 mod stats;
 mod suspicion;
 mod table;
 mod time;
 mod timers;
+pub mod vivaldi;
 
 pub use config::{Config, ConfigError, NAME_BYTES_MAX, USER_EVENT_BYTES_MAX};
 pub use event::{Cause, Change, Event, Path, ProbeFailure, TcpProbe, UserEvent};
@@ -60,8 +63,10 @@ pub use notice::{Layer, Level, Notice};
 pub use output::{
     BroadcastTimeout, CommandError, ExchangeError, JoinFailure, OpId, Outcome, Output, StopReason, StreamId,
 };
+pub use pattern::{Pattern, PatternError};
 pub use rng::Seed;
 pub use stats::{Counters, Stats};
+pub use thane_wire::coordinate::Coordinate;
 pub use thane_wire::tags::Tags;
 pub use thane_wire::{Key, KeyError, Keyring};
 pub use time::Time;
