@@ -10,7 +10,6 @@
 mod client;
 mod commands;
 mod outbox;
-mod pattern;
 pub(crate) mod streams;
 
 use std::fmt;

@@ -39,13 +39,35 @@ pub fn decode(meta: &[u8]) -> Tags {
     let mut tags = Tags::new();
     match meta.split_first() {
         // Serf keeps what it read before the error, and so do we: the caller wants the tags, not the reason.
-        Some((&MAGIC, map)) => _ = read_entries(map, &mut tags),
+        Some((&MAGIC, map)) => {
+            _ = read_entries(map, |key, value| {
+                let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+                tags.insert(text(key), text(value));
+            });
+        }
         _ => _ = tags.insert("role".to_owned(), String::from_utf8_lossy(meta).into_owned()),
     }
     tags
 }
 
-fn read_entries(map: &[u8], tags: &mut Tags) -> Result<(), DecodeError> {
+/// The value of one tag exactly as it came, UTF-8 or not; of several with this key the last one.
+pub fn raw_value<'a>(meta: &'a [u8], key: &str) -> Option<&'a [u8]> {
+    let mut found = None;
+    match meta.split_first() {
+        Some((&MAGIC, map)) => {
+            _ = read_entries(map, |entry, value| {
+                if entry == key.as_bytes() {
+                    found = Some(value);
+                }
+            });
+        }
+        _ if key == "role" => found = Some(meta),
+        _ => {}
+    }
+    found
+}
+
+fn read_entries<'a>(map: &'a [u8], mut take: impl FnMut(&'a [u8], &'a [u8])) -> Result<(), DecodeError> {
     // The head is read by hand, because `Reader::map` refuses a map whose entries cannot all be there.
     let (entries, rest) = match map {
         [head @ 0x80..=0x8f, rest @ ..] => (u32::from(head & 0x0f), rest),
@@ -56,9 +78,7 @@ fn read_entries(map: &[u8], tags: &mut Tags) -> Result<(), DecodeError> {
     };
     let mut reader = Reader::new(rest);
     for _entry in 0..entries {
-        let key = String::from_utf8_lossy(reader.text("tag key")?).into_owned();
-        let value = String::from_utf8_lossy(reader.text("tag value")?).into_owned();
-        tags.insert(key, value);
+        take(reader.text("tag key")?, reader.text("tag value")?);
     }
     Ok(())
 }

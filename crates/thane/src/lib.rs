@@ -59,8 +59,8 @@ pub use node::{Coalesce, JoinReport, Node, Stopped};
 pub use thane_core::{
     BroadcastTimeout, Cause, Change, CommandError, Config, ConfigError, Counters, Evidence, ExchangeError,
     JoinFailure, Key, KeyError, Keyring, Layer, Level, LifeState, Member, NAME_BYTES_MAX, Notice, Path,
-    ProbeFailure, Prune, Replay, State, Stats, Status, StopReason, Tags, TcpProbe, Time,
-    USER_EVENT_BYTES_MAX, UserEvent, Versions,
+    Pattern, PatternError, ProbeFailure, Prune, Replay, State, Stats, Status, StopReason, Tags, TcpProbe,
+    Time, USER_EVENT_BYTES_MAX, UserEvent, Versions,
 };
 
 /// The README's example must compile.

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use regex::Regex;
-use thane::Member;
+use thane::{Member, Pattern};
 use thane_wire::rpc::{Command, KeyReply, Request, Response, ResponseBody, VERSION, error_text};
+use thane_wire::tags;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::AuthKey;
 use super::outbox::{MonitorSink, Outbox, Source};
-use super::pattern::compile_anchored;
 use crate::agent::Agent;
 use crate::agent::event::rpc_member;
 use crate::agent::filter::EventFilter;
@@ -302,18 +301,22 @@ fn not_yet(seq: u64, request: &Request) -> Response {
 
 /// What `members-filtered` asks for. All of it must match.
 struct MemberFilter {
-    name: Option<Regex>,
-    status: Option<Regex>,
-    tags: Vec<(String, Regex)>,
+    name: Option<Pattern>,
+    status: Option<Pattern>,
+    tags: Vec<(String, Pattern)>,
 }
 
 impl MemberFilter {
     fn compile(tags: &BTreeMap<String, String>, status: &str, name: &str) -> Result<Self, String> {
+        let compile = |expression: &str| {
+            Pattern::anchored(expression)
+                .map_err(|error| format!("Failed to compile regex: {expression:?}: {error}"))
+        };
         let unless_empty = |expression: &str| match expression {
             "" => Ok(None),
-            expression => compile_anchored(expression).map(Some),
+            expression => compile(expression).map(Some),
         };
-        let tags = tags.iter().map(|(key, expression)| Ok((key.clone(), compile_anchored(expression)?)));
+        let tags = tags.iter().map(|(key, expression)| Ok((key.clone(), compile(expression)?)));
         Ok(Self {
             name: unless_empty(name)?,
             status: unless_empty(status)?,
@@ -322,17 +325,16 @@ impl MemberFilter {
     }
 
     fn matches(&self, member: &Member) -> bool {
-        let passes =
-            |regex: &Option<Regex>, text: &str| regex.as_ref().is_none_or(|regex| regex.is_match(text));
+        let passes = |pattern: &Option<Pattern>, text: &str| {
+            pattern.as_ref().is_none_or(|pattern| pattern.is_match(text.as_bytes()))
+        };
         if !passes(&self.name, &member.name) || !passes(&self.status, &member.status.to_string()) {
             return false;
         }
-        if self.tags.is_empty() {
-            return true;
-        }
-        let tags = member.tags();
         // A tag that the member does not have is taken as empty.
-        self.tags.iter().all(|(key, regex)| regex.is_match(tags.get(key).map_or("", String::as_str)))
+        self.tags
+            .iter()
+            .all(|(key, pattern)| pattern.is_match(tags::raw_value(&member.meta, key).unwrap_or_default()))
     }
 }
 
@@ -360,6 +362,13 @@ mod tests {
             let filter = MemberFilter::compile(&tags, status, name).unwrap();
             assert_eq!(filter.matches(&web), expected, "{tags:?} {status} {name}");
         }
+    }
+
+    #[test]
+    fn a_bad_expression_is_named_in_one_line() {
+        let error = MemberFilter::compile(&BTreeMap::new(), "", "we**b").err().unwrap();
+        assert!(error.starts_with(r#"Failed to compile regex: "we**b": character 3, `**`: "#), "{error}");
+        assert!(!error.contains('\n'), "{error}");
     }
 
     #[test]
