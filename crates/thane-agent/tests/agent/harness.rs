@@ -27,8 +27,8 @@ struct Output {
 }
 
 impl Agent {
-    /// Starts an agent on free ports with the local profile, and does not wait.
-    pub(crate) fn spawn(flags: &[&str]) -> Self {
+    /// What starts an agent on free ports with the local profile.
+    pub(crate) fn command(flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_thane"));
         command.args(["agent", "-profile=local"]);
         for (flag, default) in [("-bind", "127.0.0.1:0"), ("-rpc-addr", "127.0.0.1:0")] {
@@ -38,7 +38,12 @@ impl Agent {
         }
         command.args(flags).env("OUTER", "inherited").env("SERF_EVENT", "outer");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        let mut child = command.spawn().unwrap();
+        command
+    }
+
+    /// Starts an agent and does not wait.
+    pub(crate) fn spawn(flags: &[&str]) -> Self {
+        let mut child = Self::command(flags).spawn().unwrap();
         let output = Arc::new(Output::default());
         let stdout = child.stdout.take().unwrap();
         thread::spawn({
@@ -95,6 +100,11 @@ impl Agent {
     /// Everything so far.
     pub(crate) fn said(&self) -> String {
         self.output.text.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal by name: `INT`, `TERM`, `HUP`, `STOP`, `CONT`.
@@ -159,7 +169,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn connect(address: &str) -> Self {
+    pub(crate) fn connect(address: &str) -> Self {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();

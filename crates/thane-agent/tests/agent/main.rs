@@ -13,3 +13,4 @@ mod end;
 mod handlers;
 mod recorded;
 mod start;
+mod stress;
