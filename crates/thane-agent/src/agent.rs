@@ -4,8 +4,9 @@
 //! over RPC, the loss of its name, or a cluster that cannot be joined. Everything it says goes to standard output, as
 //! Serf's agent does it. All of it runs on one thread; see [`crate::logging::Console`] for the only other one.
 
-pub(crate) mod address;
+mod address;
 mod banner;
+mod base64_key;
 pub(crate) mod event;
 pub(crate) mod filter;
 mod operations;
@@ -19,6 +20,7 @@ pub(crate) use settings::flags;
 
 use std::time::Duration;
 
+use crate::cli::complain;
 use crate::exit::Exit;
 use crate::goflags::FlagError;
 use crate::logging::Console;
@@ -34,7 +36,7 @@ pub(crate) fn run(arguments: &[String]) -> Exit {
     let console = match Console::stdout() {
         Ok(console) => console,
         Err(reason) => {
-            complain(&format!("cannot start a thread: {reason}"));
+            complain(&format!("cannot start a thread: {reason}\n"));
             return Exit::Failure;
         }
     };
@@ -48,12 +50,17 @@ fn run_on(console: &Console, arguments: &[String]) -> Exit {
     let parsed = match flags.parse(arguments) {
         Ok(parsed) => parsed,
         Err(FlagError::Help) => {
-            complain(flags.help().trim_end());
+            complain(&flags.help());
             return Exit::Success;
         }
         Err(mistake) => {
-            complain(&mistake.to_string());
+            complain(&format!("{mistake}\n"));
             console.output(flags.help().trim_end());
+            if let Some(hint) = flags.hint(&mistake) {
+                // Last, where it is seen.
+                console.flush(FLUSH_LIMIT);
+                complain(&format!("{hint}\n"));
+            }
             return Exit::Failure;
         }
     };
@@ -73,12 +80,4 @@ fn run_on(console: &Console, arguments: &[String]) -> Exit {
             Exit::Failure
         }
     }
-}
-
-/// Flag messages and `-h` are all that goes to standard error.
-fn complain(text: &str) {
-    use std::io::Write as _;
-
-    // There is nowhere to report that standard error is closed.
-    _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -23,7 +23,8 @@ pub(crate) use output::Output;
 
 use crate::demo;
 use crate::exit::Exit;
-use crate::goflags::{FlagError, FlagSet, Parsed};
+use crate::format::for_terminal;
+use crate::goflags::{FlagError, FlagSet, Parsed, nearest};
 
 /// One command of the program.
 struct Command {
@@ -149,6 +150,11 @@ impl Failure {
     pub(crate) fn told(message: impl Into<String>) -> Self {
         Self::Told { message: message.into(), hint: None }
     }
+
+    /// A failure that `message` tells, and `hint` how to mend it.
+    pub(crate) fn mendable(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Told { message: message.into(), hint: Some(hint.into()) }
+    }
 }
 
 impl From<io::Error> for Failure {
@@ -173,6 +179,9 @@ pub(crate) fn run(arguments: &[String]) -> Exit {
     }
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
         complain(&usage());
+        let meant = nearest(name, COMMANDS.iter().map(|command| command.name));
+        let meant = meant.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
+        complain(&format!("There is no command '{}'{meant}\n", for_terminal(name)));
         return Exit::NoSuchCommand;
     };
     if invocation.wants_help {
@@ -201,7 +210,11 @@ impl Command {
             }
             Err(error) => {
                 complain(&format!("{error}\n"));
-                return print_failure(flags.help().trim_end());
+                let exit = print_failure(flags.help().trim_end());
+                if let Some(hint) = flags.hint(&error) {
+                    complain(&format!("{hint}\n"));
+                }
+                return exit;
             }
         };
         match run(&parsed, &mut Output::stdout()) {
@@ -231,7 +244,7 @@ fn print_failure(text: &str) -> Exit {
 }
 
 /// Writes to standard error; there is nowhere to report that it is closed.
-fn complain(text: &str) {
+pub(crate) fn complain(text: &str) {
     let _nowhere_to_tell = io::stderr().write_all(text.as_bytes());
 }
 

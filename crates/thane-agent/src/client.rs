@@ -14,6 +14,8 @@ pub(crate) use thane_wire::rpc::{EventName, Member, Record, Stats};
 use thane_wire::rpc::{Incoming, Request, Response, ResponseBody, ResponseDecoder, VERSION};
 use thiserror::Error;
 
+use crate::hostport;
+
 /// How long a connection may take to come about, as in Serf's client.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -310,7 +312,7 @@ enum Received {
 
 impl RpcError {
     fn io(error: &io::Error) -> Self {
-        Self::Io(dial::go_text(error))
+        Self::Io(hostport::error_text(error))
     }
 }
 

@@ -18,11 +18,14 @@
 //! ```
 
 mod duration;
+mod suggest;
 mod value;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 pub(crate) use duration::{GoDuration, parse_duration};
+pub(crate) use suggest::nearest;
 use thiserror::Error;
 use value::Value;
 
@@ -174,6 +177,25 @@ impl FlagSet {
         Ok(Parsed { entries, arguments: rest.to_vec() })
     }
 
+    /// What to do about a mistake, where that takes more than the help; goes behind it.
+    pub(crate) fn hint(&self, mistake: &FlagError) -> Option<String> {
+        match mistake {
+            FlagError::Help => None,
+            FlagError::Undefined(name) => {
+                let names = self.flags.iter().map(|flag| flag.name);
+                nearest(name, names).map(|near| format!("There is no flag -{name}; did you mean -{near}?"))
+            }
+            FlagError::MissingValue(name) => Some(format!("Write -{name}=VALUE or -{name} VALUE.")),
+            FlagError::InvalidBool { name, .. } => {
+                Some(format!("Write -{name}, -{name}=true or -{name}=false."))
+            }
+            FlagError::InvalidValue { name, .. } => {
+                Some(format!("-{name} takes a whole number of at most 63 bits, as in -{name}=5."))
+            }
+            FlagError::Syntax(_) => Some("Write -name=VALUE or --name=VALUE.".to_owned()),
+        }
+    }
+
     /// The help text: usage, what the command does, its flags in a column, examples. Ends with a newline.
     pub(crate) fn help(&self) -> String {
         let mut help = format!("Usage: thane {}\n\n", self.usage_line);
@@ -264,6 +286,18 @@ impl Parsed {
             Value::List(values) => values,
             other => wrong_type(name, other),
         }
+    }
+
+    /// The values of a list flag as tags, each split at its first `=`; of a repeated key the last value counts.
+    ///
+    /// # Errors
+    /// The first that is not `KEY=VALUE` with a key, in Serf's words.
+    pub(crate) fn tags(&self, name: &str) -> Result<BTreeMap<String, String>, String> {
+        let pairs = self.list(name).iter().map(|text| match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+            _ => Err(format!("Error: Invalid tag: '{text}'")),
+        });
+        pairs.collect()
     }
 
     /// The value of a number flag.

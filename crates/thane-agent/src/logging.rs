@@ -20,6 +20,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tracing_subscriber::layer::SubscriberExt as _;
 
+use crate::format::for_terminal;
+
 /// Lines kept for clients that begin to monitor, and at most so many held back during start-up. (Serf: `agent.go`,
 /// 512.)
 pub(crate) const RING_LINES: usize = 512;
@@ -248,9 +250,10 @@ impl Log {
     }
 }
 
+/// Names, tags and errors come from others, so what would move a terminal's cursor or hide text is escaped.
 fn format_line(now: &jiff::Zoned, level: LogLevel, component: &str, text: &str) -> String {
     let time = now.strftime("%Y/%m/%d %H:%M:%S");
-    let mut line = format!("{time} [{level}] {component}: {}", layer::printable(text.trim_end_matches('\n')));
+    let mut line = format!("{time} [{level}] {component}: {}", for_terminal(text.trim_end_matches('\n')));
     if line.len() > LINE_BYTES_MAX {
         let whole = (0..=LINE_BYTES_MAX).rev().find(|end| line.is_char_boundary(*end));
         line.truncate(whole.unwrap_or(0));

@@ -8,6 +8,7 @@ mod exit;
 mod format;
 mod goflags;
 mod handlers;
+mod hostport;
 mod logging;
 mod rpc_server;
 

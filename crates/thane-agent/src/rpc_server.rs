@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::agent::Agent;
-use crate::agent::address::split_host_port;
+use crate::hostport;
 
 /// Clients connected at a time. A further one is closed at once.
 const CLIENTS_MAX: usize = 256;
@@ -77,16 +77,13 @@ impl RpcServer {
     /// Listens on `address`, `HOST:PORT`; an empty host means all addresses.
     ///
     /// # Errors
-    /// In Go's words, which scripts know: `listen tcp 127.0.0.1:7373: bind: address already in use`.
+    /// In Go's words, which scripts know (`listen tcp 127.0.0.1:7373: bind: address already in use`), and what to do.
     pub(crate) async fn bind(address: &str, auth: AuthKey) -> Result<Self, String> {
-        let (host, port) = split_host_port(address).map_err(|reason| format!("listen tcp: {reason}"))?;
-        let Some(port) = port else {
-            return Err(format!("listen tcp: address {address}: missing port in address (write HOST:PORT)"));
-        };
-        let failed = |reason: &io::Error| format!("listen tcp {address}: {}", bind_reason(reason));
-        let port: u16 =
-            port.parse().map_err(|_reason| format!("listen tcp: address {port}: invalid port"))?;
-        let listener = match host.as_str() {
+        let parts = hostport::split_with_port(address)
+            .and_then(|(host, port)| hostport::port(port).map(|port| (host, port)));
+        let (host, port) =
+            parts.map_err(|problem| format!("listen tcp: {problem}; write -rpc-addr=HOST:PORT"))?;
+        let listener = match host {
             // One socket for both families where the system has IPv6.
             "" => match TcpListener::bind(("::", port)).await {
                 Ok(listener) => Ok(listener),
@@ -94,8 +91,10 @@ impl RpcServer {
             },
             host => TcpListener::bind((host, port)).await,
         };
-        let listener = listener.map_err(|reason| failed(&reason))?;
-        Ok(Self { listener, auth })
+        match listener {
+            Ok(listener) => Ok(Self { listener, auth }),
+            Err(error) => Err(format!("listen tcp {address}: {}", bind_failure(host, &error))),
+        }
     }
 
     /// Where it listens.
@@ -151,14 +150,22 @@ async fn serve(stream: TcpStream, peer: SocketAddr, agent: Arc<Agent>, auth: Arc
     client::serve(stream, peer, agent, auth).await;
 }
 
-/// Why a socket could not be bound, as Go says it.
-fn bind_reason(reason: &io::Error) -> String {
-    match reason.kind() {
-        io::ErrorKind::AddrInUse => "bind: address already in use".to_owned(),
-        io::ErrorKind::AddrNotAvailable => "bind: cannot assign requested address".to_owned(),
-        io::ErrorKind::PermissionDenied => "bind: permission denied".to_owned(),
-        _ => reason.to_string(),
-    }
+/// Why a socket could not be bound, as Go says it, and what to do.
+fn bind_failure(host: &str, error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "is another agent running? choose another address with -rpc-addr".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("'{host}' is no address of this machine: choose one with -rpc-addr")
+        }
+        io::ErrorKind::PermissionDenied => "choose a port from 1024 up with -rpc-addr".to_owned(),
+        _ => {
+            let failure = hostport::lookup_failure(host, error);
+            return format!("{failure}; name an address of this machine with -rpc-addr");
+        }
+    };
+    format!("bind: {}; {remedy}", hostport::error_text(error))
 }
 
 #[cfg(test)]
@@ -257,13 +264,26 @@ mod tests {
         let taken = RpcServer::bind("127.0.0.1:0", AuthKey::default()).await.unwrap();
         let address = taken.local_addr().unwrap();
         for (text, message) in [
-            (address.to_string(), format!("listen tcp {address}: bind: address already in use")),
+            (address.to_string(), format!("listen tcp {address}: bind: address already in use; is another agent running? choose another \
+                     address with -rpc-addr")),
             (
                 "127.0.0.1".to_owned(),
-                "listen tcp: address 127.0.0.1: missing port in address (write HOST:PORT)".to_owned(),
+                "listen tcp: address 127.0.0.1: missing port in address; write -rpc-addr=HOST:PORT".to_owned(),
             ),
-            ("127.0.0.1:99999".to_owned(), "listen tcp: address 99999: invalid port".to_owned()),
-            ("::1:7373".to_owned(), "listen tcp: address ::1:7373: too many colons in address".to_owned()),
+            (
+                "127.0.0.1:99999".to_owned(),
+                "listen tcp: address 99999: invalid port; write -rpc-addr=HOST:PORT".to_owned(),
+            ),
+            (
+                "::1:7373".to_owned(),
+                "listen tcp: address ::1:7373: too many colons in address; write -rpc-addr=HOST:PORT".to_owned(),
+            ),
+            (
+                "192.0.2.1:7373".to_owned(),
+                "listen tcp 192.0.2.1:7373: bind: cannot assign requested address; '192.0.2.1' is no address of \
+                 this machine: choose one with -rpc-addr"
+                    .to_owned(),
+            ),
         ] {
             assert_eq!(RpcServer::bind(&text, AuthKey::default()).await.unwrap_err(), message);
         }

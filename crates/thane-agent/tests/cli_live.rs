@@ -9,7 +9,9 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use support::{Answer, Golden, Reaped, check_stream, goldens, program, rows, short_ports, thane, wait_for};
+use support::{
+    Answer, Golden, Reaped, check_stderr, check_stream, goldens, program, rows, short_ports, thane, wait_for,
+};
 
 /// Name, recorded ports of gossip and RPC, and flags of each agent in the recording.
 const AGENTS: [(&str, [u16; 2], &[&str]); 3] = [
@@ -149,9 +151,7 @@ fn check(cluster: &Cluster, golden: &Golden) {
     } else {
         check_stream(name, found, &recorded);
     }
-    if !found.starts_with("Error connecting") {
-        assert_eq!(answer.stderr, golden.stderr, "standard error of {name}");
-    }
+    check_stderr(&answer, golden);
 }
 
 /// Follows alpha until an event has come through, then interrupts the monitor as a person would.

@@ -21,6 +21,10 @@ enum Kind {
 }
 
 impl EventFilter {
+    /// What a filter can be, for messages.
+    pub(crate) const SYNTAX: &str = "*, member-join, member-leave, member-failed, member-update, member-reap, \
+                                     member-suspect, user, user:NAME, query or query:NAME";
+
     /// Reads one filter. Case counts, nothing is trimmed. `member-suspect` is Thane's own; Serf's users never ask for
     /// it and `*` does not include it.
     pub(crate) fn parse(text: &str) -> Option<Self> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thane::{Profile, Tags};
 
-use super::address;
+use super::{address, base64_key};
 use crate::goflags::{FlagSet, Parsed, parse_duration};
 use crate::handlers::HandlerSpec;
 
@@ -58,7 +58,7 @@ pub(super) struct Settings {
     pub(super) compression: bool,
     pub(super) broadcast_timeout: Duration,
     /// To be shown before the agent starts.
-    pub(super) warnings: Vec<&'static str>,
+    pub(super) warnings: Vec<String>,
 }
 
 /// The flags of `thane agent`.
@@ -125,32 +125,37 @@ impl Settings {
             ));
         }
         let mut warnings = Vec::new();
-        let mut tags = read_tags(given.list("tag"))?;
-        let (retry_interval, retry_is_low) =
-            read_duration(given.string("retry-interval"), DEFAULT_RETRY_INTERVAL)?;
+        let mut tags = given.tags("tag").map_err(|invalid| format!("{invalid}; write KEY=VALUE"))?;
+        let (retry_interval, retry_is_low) = read_duration(given, "retry-interval", DEFAULT_RETRY_INTERVAL)?;
         let (broadcast_timeout, broadcast_is_low) =
-            read_duration(given.string("broadcast-timeout"), DEFAULT_BROADCAST_TIMEOUT)?;
+            read_duration(given, "broadcast-timeout", DEFAULT_BROADCAST_TIMEOUT)?;
         let handlers = given.list("event-handler").iter().map(|spec| HandlerSpec::parse(spec));
         let handlers = handlers.collect::<Result<_, _>>().map_err(|invalid| invalid.to_string())?;
 
         let role = given.string("role");
         if !role.is_empty() {
-            warnings.push("Deprecation warning: 'Role' has been replaced with 'Tags'");
+            warnings.push("Deprecation warning: 'Role' has been replaced with 'Tags'".to_owned());
             tags.insert("role".to_owned(), role.to_owned());
         }
         if retry_is_low {
-            warnings.push("Warning: 'RetryInterval' is too low. Setting to 1s");
+            warnings.push("Warning: 'RetryInterval' is too low. Setting to 1s".to_owned());
         }
         if broadcast_is_low {
-            warnings.push("Warning: 'BroadcastTimeout' is too low. Setting to 1s");
+            warnings.push("Warning: 'BroadcastTimeout' is too low. Setting to 1s".to_owned());
         }
         if given.bool("rejoin") {
-            warnings.push("Warning: 'RejoinAfterLeave' enabled without snapshot file");
+            warnings.push("Warning: 'RejoinAfterLeave' enabled without snapshot file".to_owned());
+        }
+        // Serf ignores them without a word, and whoever forgot a dash wonders why.
+        if let Some(first) = given.args().first() {
+            warnings
+                .push(format!("Warning: ignoring '{first}' and what follows: the agent takes only flags"));
         }
 
         let bind = non_empty(given.string("bind")).unwrap_or("0.0.0.0");
-        let bind =
-            address::resolve(bind).await.map_err(|reason| format!("Invalid bind address: {reason}"))?;
+        let bind = address::resolve(bind).await.map_err(|reason| {
+            format!("Invalid bind address: {reason}; write -bind=HOST:PORT with an address of this machine")
+        })?;
         let (bind, interface) = match non_empty(given.string("iface")) {
             None => (bind, None),
             Some(interface) => {
@@ -162,13 +167,21 @@ impl Settings {
             None => None,
             Some(text) => {
                 let resolved = address::resolve(text).await;
-                Some(resolved.map_err(|reason| format!("Invalid advertise address: {reason}"))?)
+                Some(resolved.map_err(|reason| {
+                    format!(
+                        "Invalid advertise address: {reason}; write -advertise=HOST:PORT with an address at which \
+                         the other members reach this one"
+                    )
+                })?)
             }
         };
         let encrypt_key = match non_empty(given.string("encrypt")) {
             None => None,
             Some(text) => {
-                Some(decode_base64(text).map_err(|reason| format!("Invalid encryption key: {reason}"))?)
+                let key = base64_key::decode(text);
+                Some(key.map_err(|reason| {
+                    format!("Invalid encryption key: {reason}; make a key for -encrypt with 'thane keygen'")
+                })?)
             }
         };
         let profile_name = non_empty(given.string("profile")).unwrap_or("lan").to_owned();
@@ -207,72 +220,24 @@ fn read_profile(name: &str) -> Result<Profile, String> {
         "lan" => Ok(Profile::Lan),
         "wan" => Ok(Profile::Wan),
         "local" => Ok(Profile::Local),
-        other => Err(format!("Unknown profile: {other}")),
+        other => Err(format!("Unknown profile: {other}; -profile is lan, wan or local")),
     }
-}
-
-fn read_tags(given: &[String]) -> Result<Tags, String> {
-    let pairs = given.iter().map(|text| match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!("Error: Invalid tag: '{text}'")),
-    });
-    pairs.collect()
 }
 
 /// Reads a duration flag: the default if it was not given or is zero, [`DURATION_MIN`] if it is less than that or
 /// negative. The second value says that it had to be raised.
-fn read_duration(text: &str, default: Duration) -> Result<(Duration, bool), String> {
+fn read_duration(given: &Parsed, flag: &str, default: Duration) -> Result<(Duration, bool), String> {
+    let text = given.string(flag);
     if text.is_empty() {
         return Ok((default, false));
     }
-    let duration = parse_duration(text).map_err(|reason| format!("Error: {reason}"))?;
+    let duration = parse_duration(text)
+        .map_err(|reason| format!("Error: {reason}; write -{flag} with a unit, such as 30s or 1m30s"))?;
     Ok(match duration.to_std() {
         Some(Duration::ZERO) => (default, false),
         Some(long_enough) if long_enough >= DURATION_MIN => (long_enough, false),
         Some(_) | None => (DURATION_MIN, true),
     })
-}
-
-/// Decodes standard base64 with padding. Differs from the decoder of the `base64` crate only in naming the position of
-/// a fault as Go does, which Serf's users see.
-fn decode_base64(text: &str) -> Result<Vec<u8>, String> {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-
-    let engine = GeneralPurpose::new(
-        &base64::alphabet::STANDARD,
-        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
-    );
-    let unbroken: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
-    engine
-        .decode(unbroken)
-        .map_err(|_fault| format!("illegal base64 data at input byte {}", fault_position(text)))
-}
-
-/// Where Go's decoder stops: at the first byte that does not belong there, or at the start of an unfinished group.
-fn fault_position(text: &str) -> usize {
-    let mut group = 0;
-    let mut group_start = 0;
-    let mut bytes = text.bytes().enumerate().filter(|(_, byte)| !matches!(byte, b'\r' | b'\n'));
-    while let Some((position, byte)) = bytes.next() {
-        if group == 0 {
-            group_start = position;
-        }
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => group = (group + 1) % 4,
-            b'=' if group == 3 => return bytes.next().map_or(text.len(), |(position, _)| position),
-            b'=' if group == 2 => {
-                return match bytes.next() {
-                    Some((_, b'=')) => bytes.next().map_or(text.len(), |(position, _)| position),
-                    // Go names the byte before the one that should have been padding.
-                    Some((position, _)) => position - 1,
-                    None => text.len(),
-                };
-            }
-            _ => return position,
-        }
-    }
-    if group == 0 { text.len() } else { group_start }
 }
 
 #[cfg(test)]
@@ -297,22 +262,54 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_is_refused_in_serfs_words() {
-        for (argument, message) in [
-            ("-tag=x", "Error: Invalid tag: 'x'"),
-            ("-tag==x", "Error: Invalid tag: '=x'"),
-            ("-retry-interval=5", "Error: time: missing unit in duration \"5\""),
-            ("-broadcast-timeout=x", "Error: time: invalid duration \"x\""),
-            ("-event-handler=bogus=x.sh", "Invalid event script: Event 'bogus' invoking 'x.sh'"),
-            ("-bind=::1", "Invalid bind address: address ::1: too many colons in address"),
-            ("-bind=127.0.0.1:x", "Invalid bind address: lookup tcp/x: unknown port"),
-            ("-advertise=1.2.3.4:99999", "Invalid advertise address: address 99999: invalid port"),
-            ("-iface=nosuch0", "Invalid network interface: route ip+net: no such network interface"),
-            ("-encrypt=%%%", "Invalid encryption key: illegal base64 data at input byte 0"),
-            ("-profile=moon", "Unknown profile: moon"),
+    async fn what_cannot_be_is_refused_in_serfs_words_with_a_remedy() {
+        for (argument, message, remedy) in [
+            ("-tag=x", "Error: Invalid tag: 'x'", "KEY=VALUE"),
+            ("-tag==x", "Error: Invalid tag: '=x'", "KEY=VALUE"),
+            (
+                "-retry-interval=5",
+                "Error: time: missing unit in duration \"5\"",
+                "-retry-interval with a unit",
+            ),
+            ("-broadcast-timeout=x", "Error: time: invalid duration \"x\"", "-broadcast-timeout with a unit"),
+            (
+                "-event-handler=bogus=x.sh",
+                "Invalid event script: Event 'bogus' invoking 'x.sh'",
+                "member-join",
+            ),
+            ("-bind=::1", "Invalid bind address: address ::1: too many colons in address", "-bind=HOST:PORT"),
+            ("-bind=127.0.0.1:x", "Invalid bind address: lookup tcp/x: unknown port", "-bind=HOST:PORT"),
+            (
+                "-bind=nosuchhost.invalid",
+                "Invalid bind address: lookup nosuchhost.invalid: ",
+                "-bind=HOST:PORT",
+            ),
+            (
+                "-advertise=1.2.3.4:99999",
+                "Invalid advertise address: address 99999: invalid port",
+                "-advertise=HOST:PORT",
+            ),
+            (
+                "-iface=nosuch0",
+                "Invalid network interface: route ip+net: no such network interface",
+                "'nosuch0' is none of ",
+            ),
+            ("-encrypt=%%%", "Invalid encryption key: illegal base64 data at input byte 0", "'thane keygen'"),
+            ("-profile=moon", "Unknown profile: moon", "lan, wan or local"),
         ] {
-            assert_eq!(settings(&[argument]).await.unwrap_err(), message, "{argument}");
+            let found = settings(&[argument]).await.unwrap_err();
+            assert!(found.starts_with(message) && found.contains(remedy), "{argument}: {found}");
         }
+    }
+
+    #[tokio::test]
+    async fn arguments_that_are_no_flags_are_ignored_with_a_warning() {
+        let found = settings(&["-node=a", "join=10.0.0.1", "-tag=x=y"]).await.unwrap();
+        assert_eq!(
+            found.warnings,
+            ["Warning: ignoring 'join=10.0.0.1' and what follows: the agent takes only flags"]
+        );
+        assert!(found.tags.is_empty());
     }
 
     #[tokio::test]
@@ -350,17 +347,5 @@ mod tests {
             ]
         );
         assert_eq!(found.tags["role"], "web", "the role wins");
-    }
-
-    #[test]
-    fn faults_in_base64_are_found_where_go_finds_them() {
-        for (text, position) in
-            [("%%%", 0), ("YWJj*", 4), ("YWJ", 0), ("YWJjYW", 4), ("YW=x", 2), ("Y===", 1), ("YWJjYQ==x", 8)]
-        {
-            let message = format!("illegal base64 data at input byte {position}");
-            assert_eq!(decode_base64(text), Err(message), "{text}");
-        }
-        assert_eq!(decode_base64("MDEyMzQ1Njc4OWFiY2RlZg=="), Ok(b"0123456789abcdef".to_vec()));
-        assert_eq!(decode_base64("YW\nJj"), Ok(b"abc".to_vec()));
     }
 }

@@ -1,9 +1,10 @@
 //! From settings to a running agent, in Serf's order.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thane::{Event, Events, Key, Node};
+use thane::{Event, Events, Key, Node, StartError};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
@@ -12,6 +13,7 @@ use super::event::{self, AgentEvent};
 use super::operations::Agent;
 use super::settings::Settings;
 use crate::handlers::Handlers;
+use crate::hostport;
 use crate::logging::{Console, Log};
 use crate::rpc_server::{AuthKey, RpcServer};
 
@@ -82,17 +84,53 @@ async fn start_node(settings: &Settings) -> Result<(Node, Events), String> {
     // Protocol 2 sends nothing but the role, so only the node knows whether the tags fit.
     if settings.protocol != 2 && thane_wire::tags::encode(&settings.tags).len() > TAGS_BYTES_MAX {
         return Err(format!(
-            "Error creating Serf: Encoded length of tags exceeds limit of {TAGS_BYTES_MAX} bytes"
+            "Error creating Serf: Encoded length of tags exceeds limit of {TAGS_BYTES_MAX} bytes; all tags share \
+             them, so shorten some of -tag or leave some out"
         ));
     }
     if let Some(bytes) = &settings.encrypt_key {
-        let key = Key::new(bytes)
-            .map_err(|reason| format!("Error creating Serf: Failed to create memberlist: {reason}"))?;
+        let key = Key::new(bytes).map_err(|reason| {
+            let found = bytes.len();
+            format!(
+                "Error creating Serf: Failed to create memberlist: {reason}; -encrypt has {found}: make a key with \
+                 'thane keygen'"
+            )
+        })?;
         builder = builder.key(key);
     }
     let broadcast_timeout = settings.broadcast_timeout;
     builder = builder.configure(move |config| config.broadcast_timeout = broadcast_timeout);
-    builder.start_with_events().await.map_err(|reason| format!("Error creating Serf: {reason}"))
+    let started = builder.start_with_events().await;
+    started.map_err(|failure| format!("Error creating Serf: {}", describe(&failure)))
+}
+
+/// Why the node did not start: in Serf's words where it has some, and with the flag to change.
+fn describe(failure: &StartError) -> String {
+    match failure {
+        StartError::Listen { addr, protocol, error } => {
+            let (ip, port) = (addr.ip(), addr.port());
+            let remedy = match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "is another agent running? choose another port with -bind=HOST:PORT".to_owned()
+                }
+                io::ErrorKind::AddrNotAvailable => {
+                    format!("{ip} is no address of this machine: choose one with -bind")
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "choose a port from 1024 up with -bind=HOST:PORT".to_owned()
+                }
+                _ => "choose another address with -bind".to_owned(),
+            };
+            format!(
+                "Failed to create memberlist: Could not set up network transport: failed to obtain an address: \
+                 Failed to start {protocol} listener on \"{ip}\" port {port}: listen {} {addr}: bind: {}; {remedy}",
+                protocol.to_lowercase(),
+                hostport::error_text(error)
+            )
+        }
+        StartError::NoAdvertiseAddress { .. } => format!("Failed to create memberlist: {failure}"),
+        other => other.to_string(),
+    }
 }
 
 /// A number that is not positive means the default, as in Serf.

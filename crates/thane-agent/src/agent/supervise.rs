@@ -19,6 +19,10 @@ use crate::logging::{Console, Log, LogLevel};
 /// event too, and scripts take a service off a load balancer by it.
 const LAST_EVENTS_LIMIT: Duration = Duration::from_secs(2);
 
+/// What to do when nobody could be joined.
+const UNREACHABLE: &str = "Is an agent running there, with the same -encrypt? The address is its 'Bind addr', not its \
+                           'RPC addr'. -retry-join keeps trying.";
+
 /// Runs an agent with these flags.
 pub(super) async fn run(console: &Console, flags: &Parsed) -> Exit {
     let settings = match Settings::from_flags(flags).await {
@@ -122,6 +126,7 @@ impl Supervisor<'_> {
                 Err(reason) => {
                     self.log.open_gate();
                     console.output(&reason);
+                    console.output(UNREACHABLE);
                     Some(End::Abrupt)
                 }
             };
@@ -148,7 +153,7 @@ impl Supervisor<'_> {
                 joined = &mut retry_join, if retries => {
                     retries = false;
                     if joined.is_err() {
-                        error!(target: "agent", "maximum retry join attempts made, exiting");
+                        error!(target: "agent", "maximum retry join attempts made, exiting; none of -retry-join could be joined");
                         return End::Abrupt;
                     }
                 }

@@ -1,7 +1,7 @@
 //! What all commands that talk to an agent have in common: where it is, and how the connection may fail.
 
 use super::Failure;
-use crate::client::{Client, ConnectError};
+use crate::client::{Client, ConnectError, RpcError};
 use crate::goflags::{FlagSet, Parsed};
 
 /// Where an agent answers unless told otherwise.
@@ -37,6 +37,51 @@ pub(super) fn connect(parsed: &Parsed) -> Result<Client, Failure> {
     })
 }
 
+/// The failure of a request: `what` was not done, and why.
+pub(super) fn failed(what: &str, error: &RpcError) -> Failure {
+    let message = format!("Error {what}: {error}");
+    match remedy(error) {
+        Some(remedy) => Failure::mendable(message, remedy),
+        None => Failure::told(message),
+    }
+}
+
+/// What to do about a request that failed, by the words of Serf's agents and ours.
+fn remedy(error: &RpcError) -> Option<&'static str> {
+    let RpcError::Agent(text) = error else {
+        return match error {
+            RpcError::Closed => {
+                Some("The agent closed the connection: its log says why, or that it has stopped.")
+            }
+            RpcError::Silent(_) => {
+                Some("The agent is held up: look at its log, and whether it is suspended.")
+            }
+            _ => None,
+        };
+    };
+    Some(match text.as_str() {
+        "Authentication required" => "The agent has an 'rpc_auth': give it with -rpc-auth or SERF_RPC_AUTH.",
+        text if text.contains("user event exceeds") => {
+            "An event is to be small: put the data where all can read it, and send where that is."
+        }
+        text if text.starts_with("Encoded length of tags exceeds") => {
+            "All tags of an agent share that limit: shorten some, or delete some with -delete."
+        }
+        text if text.starts_with("Unknown log level") => "-log-level is trace, debug, info, warn or err.",
+        text if text.starts_with("Failed to compile regex") => {
+            "-name, -status, -role and the value of -tag are regular expressions; a \\ before a character makes it plain."
+        }
+        text if text.contains("Failed to join") || text.contains("Failed to resolve") => {
+            "Is an agent running there, with the same -encrypt? The address is its 'Bind addr', not its 'RPC addr'."
+        }
+        text if text.contains("Join after Leave") => "An agent that has left is done: start it again.",
+        text if text.starts_with("timed out broadcasting") || text.starts_with("timeout waiting for") => {
+            "It is done here, but the others may not know yet: look at their 'members', or try again."
+        }
+        _ => return None,
+    })
+}
+
 /// What to do about a connection that failed.
 fn hint(address: &str, error: &ConnectError) -> String {
     match error {
@@ -47,6 +92,10 @@ fn hint(address: &str, error: &ConnectError) -> String {
         ConnectError::Refused(_) => format!(
             "The agent at '{address}' answered, but does not let us in; -rpc-auth or {TOKEN_VARIABLE} must be its \
              'rpc_auth', and empty if it has none."
+        ),
+        ConnectError::Lost(RpcError::Silent(_)) => format!(
+            "Something takes connections at '{address}' and says nothing: an agent that is held up, or no agent. \
+             -rpc-addr names another one."
         ),
         ConnectError::Lost(_) => {
             format!(

@@ -1,6 +1,6 @@
 //! `thane event`.
 
-use super::connection::{connect, with_connection};
+use super::connection::{connect, failed, with_connection};
 use super::{Failure, Output};
 use crate::goflags::{FlagSet, Parsed};
 
@@ -28,9 +28,7 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
         }
     };
     let coalesce = parsed.bool("coalesce");
-    connect(parsed)?
-        .event(name, payload, coalesce)
-        .map_err(|error| Failure::told(format!("Error sending event: {error}")))?;
+    connect(parsed)?.event(name, payload, coalesce).map_err(|error| failed("sending event", &error))?;
     output.line(&format!("Event '{name}' dispatched! Coalescing enabled: {coalesce}"))?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `thane force-leave`.
 
-use super::connection::{connect, with_connection};
+use super::connection::{connect, failed, with_connection};
 use super::{Failure, Output};
 use crate::goflags::{FlagSet, Parsed};
 
@@ -19,7 +19,5 @@ pub(super) fn run(parsed: &Parsed, _output: &mut Output) -> Result<(), Failure> 
     let [name] = parsed.args() else {
         return Err(Failure::Usage("A node name must be specified to force leave."));
     };
-    connect(parsed)?
-        .force_leave(name, parsed.bool("prune"))
-        .map_err(|error| Failure::told(format!("Error force leaving: {error}")))
+    connect(parsed)?.force_leave(name, parsed.bool("prune")).map_err(|error| failed("force leaving", &error))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::connection::{connect, with_connection};
+use super::connection::{connect, failed, with_connection};
 use super::members::Format;
 use super::{Failure, Output};
 use crate::goflags::{FlagSet, Parsed};
@@ -19,8 +19,7 @@ pub(super) fn flags() -> FlagSet {
 }
 
 pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
-    let stats =
-        connect(parsed)?.stats().map_err(|error| Failure::told(format!("Error querying agent: {error}")))?;
+    let stats = connect(parsed)?.stats().map_err(|error| failed("querying agent", &error))?;
     let text = match Format::of(parsed)? {
         Format::Text => as_text(&stats),
         Format::Json => super::members::as_json(&stats)?,

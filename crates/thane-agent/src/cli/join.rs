@@ -1,6 +1,6 @@
 //! `thane join`.
 
-use super::connection::{connect, with_connection};
+use super::connection::{connect, failed, with_connection};
 use super::{Failure, Output};
 use crate::goflags::{FlagSet, Parsed};
 
@@ -21,7 +21,7 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     }
     let contacted = connect(parsed)?
         .join(parsed.args(), parsed.bool("replay"))
-        .map_err(|error| Failure::told(format!("Error joining the cluster: {error}")))?;
+        .map_err(|error| failed("joining the cluster", &error))?;
     output.line(&format!("Successfully joined cluster by contacting {contacted} nodes."))?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `thane leave`.
 
-use super::connection::{connect, with_connection};
+use super::connection::{connect, failed, with_connection};
 use super::{Failure, Output};
 use crate::goflags::{FlagSet, Parsed};
 
@@ -13,7 +13,7 @@ pub(super) fn flags() -> FlagSet {
 }
 
 pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
-    connect(parsed)?.leave().map_err(|error| Failure::told(format!("Error leaving: {error}")))?;
+    connect(parsed)?.leave().map_err(|error| failed("leaving", &error))?;
     output.line("Graceful leave complete")?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::connection::{connect, with_connection};
+use super::connection::{connect, failed, with_connection};
 use super::tags::tag_map;
 use super::{Failure, Output, complain};
 use crate::client::{Member, MemberFilter, ip_of};
@@ -33,7 +33,7 @@ pub(super) fn flags() -> FlagSet {
 
 pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     let wants_json = parsed.string("format") == "json";
-    let mut tags = tag_map(parsed.list("tag"))?;
+    let mut tags = tag_map(parsed, "tag")?;
     let role = parsed.string("role");
     if !role.is_empty() {
         // Differs from Serf: it prints the warning in front of JSON too, which no parser takes.
@@ -49,9 +49,8 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
         status: parsed.string("status").to_owned(),
         name: parsed.string("name").to_owned(),
     };
-    let mut members = connect(parsed)?
-        .members_filtered(&filter)
-        .map_err(|error| Failure::told(format!("Error retrieving members: {error}")))?;
+    let mut members =
+        connect(parsed)?.members_filtered(&filter).map_err(|error| failed("retrieving members", &error))?;
     // Serf lists them in whatever order its table has; nobody can depend on that.
     members.sort_by(|a, b| a.name.cmp(&b.name));
     let text = match Format::of(parsed)? {
@@ -75,7 +74,10 @@ impl Format {
         match parsed.string("format") {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            other => Err(Failure::told(format!("Encoding error: Invalid output format {}", go_quote(other)))),
+            other => Err(Failure::mendable(
+                format!("Encoding error: Invalid output format {}", go_quote(other)),
+                "-format is text or json.",
+            )),
         }
     }
 }

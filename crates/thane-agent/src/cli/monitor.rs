@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::sync::mpsc;
 use std::{io, process, thread};
 
-use super::connection::{connect, with_connection};
+use super::connection::{connect, failed, with_connection};
 use super::{Failure, Output};
 use crate::client::{Member, Record};
 use crate::exit::Exit;
@@ -25,10 +25,8 @@ pub(super) fn flags() -> FlagSet {
 
 pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     let mut client = connect(parsed)?;
-    client.stream("*").map_err(|error| Failure::told(format!("Error starting stream: {error}")))?;
-    client
-        .monitor(parsed.string("log-level"))
-        .map_err(|error| Failure::told(format!("Error starting monitor: {error}")))?;
+    client.stream("*").map_err(|error| failed("starting stream", &error))?;
+    client.monitor(parsed.string("log-level")).map_err(|error| failed("starting monitor", &error))?;
     succeed_when_interrupted();
     while let Ok(record) = client.next_record(None) {
         match record {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::connection::{connect, with_connection};
+use super::connection::{connect, failed, with_connection};
 use super::{Failure, Output};
 use crate::goflags::{FlagSet, Parsed};
 
@@ -23,20 +23,13 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     }
     // Serf connects before it looks at the tags; which of two errors is told first can matter to a script.
     let mut client = connect(parsed)?;
-    let set = tag_map(parsed.list("set"))?;
-    client
-        .tags(&set, parsed.list("delete"))
-        .map_err(|error| Failure::told(format!("Error setting tags: {error}")))?;
+    let set = tag_map(parsed, "set")?;
+    client.tags(&set, parsed.list("delete")).map_err(|error| failed("setting tags", &error))?;
     output.line("Successfully updated agent tags")?;
     Ok(())
 }
 
-/// Splits each `key=value` at its first `=`; of a repeated key the last value counts.
-pub(super) fn tag_map(tags: &[String]) -> Result<BTreeMap<String, String>, Failure> {
-    tags.iter()
-        .map(|tag| match tag.split_once('=') {
-            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-            _ => Err(Failure::told(format!("Error: Invalid tag: '{tag}'"))),
-        })
-        .collect()
+/// The values of a flag that are tags.
+pub(super) fn tag_map(parsed: &Parsed, flag: &str) -> Result<BTreeMap<String, String>, Failure> {
+    parsed.tags(flag).map_err(|invalid| Failure::mendable(invalid, format!("Write -{flag} KEY=VALUE.")))
 }

@@ -4,14 +4,20 @@ use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
+use crate::hostport;
+
 /// Connects to `address`, which must be `host:port`. A name with several addresses is tried at each of them.
 ///
 /// # Errors
 ///
 /// Go's words for what went wrong at the first address.
 pub(super) fn dial(address: &str, timeout: Duration) -> Result<TcpStream, String> {
-    let (host, port) = split_host_port(address).map_err(|problem| format!("dial tcp: {problem}"))?;
-    let candidates = resolve(host, port).map_err(|problem| format!("dial tcp: {problem}"))?;
+    if address.is_empty() {
+        return Err("dial tcp: missing address".to_owned());
+    }
+    let candidates = hostport::split_with_port(address)
+        .and_then(|(host, port)| resolve(host, port).map(|candidates| (host, candidates)));
+    let (host, candidates) = candidates.map_err(|problem| format!("dial tcp: {problem}"))?;
     let mut first_error = None;
     for candidate in candidates {
         match TcpStream::connect_timeout(&candidate, timeout) {
@@ -19,7 +25,7 @@ pub(super) fn dial(address: &str, timeout: Duration) -> Result<TcpStream, String
             Err(error) => {
                 let text = match error.kind() {
                     io::ErrorKind::TimedOut => format!("dial tcp {candidate}: i/o timeout"),
-                    _ => format!("dial tcp {candidate}: connect: {}", go_text(&error)),
+                    _ => format!("dial tcp {candidate}: connect: {}", hostport::error_text(&error)),
                 };
                 first_error.get_or_insert(text);
             }
@@ -28,61 +34,14 @@ pub(super) fn dial(address: &str, timeout: Duration) -> Result<TcpStream, String
     Err(first_error.unwrap_or_else(|| format!("dial tcp: lookup {host}: no such host")))
 }
 
-/// Splits as Go's `net.SplitHostPort`, with its complaints.
-fn split_host_port(address: &str) -> Result<(&str, &str), String> {
-    let complain = |what: &str| Err(format!("address {address}: {what}"));
-    if address.is_empty() {
-        return Err("missing address".to_owned());
-    }
-    let Some((host, port)) = address.rsplit_once(':') else {
-        return complain("missing port in address");
-    };
-    if let Some(bracketed) = address.strip_prefix('[') {
-        return match bracketed.split_once(']') {
-            None => complain("missing ']' in address"),
-            Some((_, "")) => complain("missing port in address"),
-            Some((inner, rest)) => match rest.strip_prefix(':') {
-                Some(port) if !port.contains(':') => Ok((inner, port)),
-                Some(_) => complain("too many colons in address"),
-                None => complain("missing port in address"),
-            },
-        };
-    }
-    if host.contains(':') {
-        return complain("too many colons in address");
-    }
-    Ok((host, port))
-}
-
 /// The addresses of a host; an empty one is this machine.
 fn resolve(host: &str, port: &str) -> Result<Vec<SocketAddr>, String> {
-    let port = match port.parse::<u16>() {
-        Ok(port) => port,
-        Err(_) if port.is_empty() => 0,
-        Err(_) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            return Err(format!("address {port}: invalid port"));
-        }
-        Err(_) => return Err(format!("lookup tcp/{port}: unknown port")),
-    };
+    let port = hostport::port(port)?;
     let host = if host.is_empty() { "127.0.0.1" } else { host };
     match (host, port).to_socket_addrs() {
         Ok(addresses) => Ok(addresses.collect()),
-        Err(error) => {
-            let text = error.to_string();
-            // The resolver's own words are kept where they say more than that there is no such name.
-            let reason = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
-            let reason = if reason.contains("not known") { "no such host" } else { reason };
-            Err(format!("lookup {host}: {reason}"))
-        }
+        Err(error) => Err(hostport::lookup_failure(host, &error)),
     }
-}
-
-/// The text of an I/O error without Rust's number behind it, and with a small first letter, as Go has it.
-pub(super) fn go_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error ").next().unwrap_or_default();
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
 }
 
 #[cfg(test)]

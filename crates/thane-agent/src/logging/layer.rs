@@ -1,6 +1,5 @@
 //! From `tracing` events to lines.
 
-use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 use tracing::field::{Field, Visit};
@@ -72,24 +71,6 @@ impl Visit for Sentence {
     }
 }
 
-/// The text without characters that would move a terminal's cursor or change its colours: names, tags and errors come
-/// from others. Line breaks and tabs stay, Serf's own messages have them.
-pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    let is_plain = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
-    if text.chars().all(is_plain) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if is_plain(c) {
-            out.push(c);
-        } else {
-            out.extend(c.escape_default());
-        }
-    }
-    Cow::Owned(out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,11 +85,5 @@ mod tests {
         ] {
             assert_eq!(component(target), expected);
         }
-    }
-
-    #[test]
-    fn control_characters_are_escaped_but_for_line_breaks_and_tabs() {
-        assert_eq!(printable("plain\n\tindented"), "plain\n\tindented");
-        assert_eq!(printable("a\u{1b}[31mb\r"), "a\\u{1b}[31mb\\r");
     }
 }

@@ -70,6 +70,27 @@ pub(crate) fn check_stream(what: &str, found: &str, recorded: &str) {
     }
 }
 
+/// Compares standard error with the recorded one. A call that fails may say one line more there, how to mend it, and
+/// must do so where no help text says it.
+pub(crate) fn check_stderr(answer: &Answer, golden: &Golden) {
+    let (name, recorded) = (&golden.name, golden.stderr.as_str());
+    if recorded.contains("<usage text") {
+        return check_stream(&format!("standard error of {name}"), &answer.stderr, recorded);
+    }
+    let hint = answer
+        .stderr
+        .strip_prefix(recorded)
+        .unwrap_or_else(|| panic!("standard error of {name} should begin with {recorded:?}: {answer:?}"));
+    let is_hint = hint.lines().count() == 1 && hint.ends_with(".\n") || hint.ends_with("?\n");
+    if golden.exit_code == 0 {
+        assert_eq!(hint, "", "standard error of {name}");
+    } else if golden.stdout.contains("<usage text") {
+        assert!(hint.is_empty() || is_hint, "the hint of {name}: {answer:?}");
+    } else {
+        assert!(is_hint, "{name} should say how to mend it: {answer:?}");
+    }
+}
+
 /// `count` ports of four digits, free for UDP and TCP. Columns are then as wide as in the recordings.
 pub(crate) fn short_ports(count: usize) -> Vec<u16> {
     let first = 2000 + (std::process::id() % 5000) as u16;
