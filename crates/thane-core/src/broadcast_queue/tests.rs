@@ -70,7 +70,7 @@ fn every_recorded_trace_of_memberlist_is_ours_too() {
                     let (message, waiting) = (message(id, number(op, "len")), Some(op_of(id)));
                     match op["name"].as_str() {
                         Some(name) if kind == "queue_named" => {
-                            queue.queue_named(name.into(), message, waiting)
+                            queue.queue_named(name.into(), message, waiting);
                         }
                         _ => queue.queue(message, waiting),
                     }
@@ -88,7 +88,7 @@ fn every_recorded_trace_of_memberlist_is_ours_too() {
             }
             odd |= turned_round(&finished(&mut queue), &strings(&op["finished"]), &lengths, op);
             assert_eq!(queue.len(), number(op, "queued_after"), "step {at}: {op}");
-            assert_eq!(queue.is_empty(), queue.len() == 0);
+            assert_eq!(queue.is_empty(), op["queued_after"] == 0, "step {at}: {op}");
             queue.check_invariants();
             odd_steps += usize::from(odd);
         }

@@ -1,4 +1,12 @@
 //! Tests of one whole node, and of a few together, through the interface that a driver uses.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod crafted;
+mod dissemination;
+mod net;
+mod probing;
+mod properties;
 mod support;
 mod transitions;
+mod whole;

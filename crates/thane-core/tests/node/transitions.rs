@@ -28,13 +28,13 @@ enum Instead {
 fn deliberate(id: &str) -> Option<Instead> {
     use Instead::{Events, Nothing, OwnIncarnation};
     Some(match id {
-        // Ours admits nobody whose versions are unknown: no state exchange would succeed any more.
-        "unknown/alive-inc6-novsn" => Nothing,
         // Ours tells of changed versions too.
         "alive5/alive-inc6-newvsn" | "suspect5/alive-inc6-newvsn" => Events(&["update:node-b"]),
+        // Ours admits nobody whose versions are unknown: no state exchange would succeed any more.
+        "unknown/alive-inc6-novsn"
         // There, an older or equal announcement from another address brings back a member that is gone. Ours wants a newer one, and
         // asks for it.
-        "left5/alive-inc4-newaddr"
+        | "left5/alive-inc4-newaddr"
         | "left5/alive-inc4-newport"
         | "left5/alive-inc5-newaddr"
         | "left5/alive-inc5-newport"

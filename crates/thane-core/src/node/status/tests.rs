@@ -63,18 +63,17 @@ impl Play {
     fn step(&mut self, step: &Value) {
         let name = step["node"].as_str().unwrap_or_default();
         match step["op"].as_str().unwrap() {
-            "start" => {}
             "memberlist_join" => self.member_is_alive(name, step),
             // There, the hook says nothing about members that are unknown or forgotten.
             "memberlist_update" if self.node.member(name).is_some() => self.member_is_alive(name, step),
-            "memberlist_update" => {}
+            "start" | "memberlist_update" => {}
             "memberlist_leave" => {
                 let dead = Dead { incarnation: self.incarnation, node: name, from: name };
                 self.packet(&Message::Dead(dead));
             }
             "notify_msg" => self.packet(&Message::User(&unhex(step["hex"].as_str().unwrap()))),
             "merge_remote_state" => {
-                self.merge(&unhex(step["hex"].as_str().unwrap()), step["is_join"] == true)
+                self.merge(&unhex(step["hex"].as_str().unwrap()), step["is_join"] == true);
             }
             "reap_tick" => {
                 let ms = |field: &str| Duration::from_millis(step[field].as_u64().unwrap());
@@ -188,7 +187,7 @@ impl Play {
         let SerfMessage::PushPull(state) = SerfMessage::decode(&exchange.user_state).unwrap() else {
             panic!("our own user state is not Serf's");
         };
-        let payload = |bytes: &Option<&[u8]>| match bytes {
+        let payload = |bytes: Option<&[u8]>| match bytes {
             Some(bytes) if !bytes.is_empty() => json!({ "hex": hex(bytes) }),
             _ => Value::Null,
         };
@@ -201,7 +200,7 @@ impl Play {
                 let events: Vec<Value> = slot
                     .events
                     .iter()
-                    .map(|(name, bytes)| json!({ "Name": name, "Payload": payload(bytes) }))
+                    .map(|(name, bytes)| json!({ "Name": name, "Payload": payload(*bytes) }))
                     .collect();
                 json!({ "LTime": slot.ltime, "Events": events })
             })
@@ -311,7 +310,7 @@ fn in_serfs_words(event: &Event) -> Option<Value> {
                 "event": "user", "ltime": event.ltime, "name": &*event.name, "payload": payload, "coalesce": event.coalesce,
             }));
         }
-        Event::Suspected(_) | Event::Refuted(_) => return None,
+        _ => return None,
     };
     let member = json!({ "name": &*change.member.name, "status": change.member.status.to_string() });
     Some(json!({ "event": kind, "members": [member] }))
