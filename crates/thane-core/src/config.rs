@@ -107,8 +107,12 @@ pub struct Config {
     pub max_queue_depth: usize,
     /// When over zero, the limit is `max(min_queue_depth, 2 × members)` instead. 0.
     pub min_queue_depth: usize,
+    /// Write the key ring after each change that a member asks for, before it is answered. Default false.
+    pub persist_keyring: bool,
     /// Vote with the cluster when another node claims our name, and stop if we lose. Default true.
     pub name_conflict_resolution: bool,
+    /// Learn our place in the network from probes, and tell it in acks: 130 bytes each. Default true.
+    pub coordinates: bool,
 }
 
 /// Largest user event limit that may be configured, in bytes. (Serf: `serf.go`, `UserEventSizeLimit`.)
@@ -164,7 +168,9 @@ impl Config {
             queue_depth_warning: 128,
             max_queue_depth: 4096,
             min_queue_depth: 0,
+            persist_keyring: false,
             name_conflict_resolution: true,
+            coordinates: true,
         }
     }
 

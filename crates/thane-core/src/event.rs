@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::member::Member;
+use crate::query::QueryEvent;
 use crate::time::Time;
 
 /// Something that happened in the cluster, in the order in which this node saw it.
@@ -29,6 +30,8 @@ pub enum Event {
     Refuted(Change),
     /// A user event.
     User(UserEvent),
+    /// A query for the application, to be answered with [`crate::Node::respond`].
+    Query(QueryEvent),
 }
 
 /// A member and why it changed.

@@ -47,6 +47,7 @@ mod notice;
 mod notice_limit;
 mod output;
 mod pattern;
+mod query;
 mod rng;
 mod stats;
 mod suspicion;
@@ -64,6 +65,9 @@ pub use output::{
     BroadcastTimeout, CommandError, ExchangeError, JoinFailure, OpId, Outcome, Output, StopReason, StreamId,
 };
 pub use pattern::{Pattern, PatternError};
+pub use query::{
+    KeyCommand, KeyReport, QueryEnd, QueryEvent, QueryId, QueryParams, QueryReply, QueryToken, RespondError,
+};
 pub use rng::Seed;
 pub use stats::{Counters, Stats};
 pub use thane_wire::coordinate::Coordinate;

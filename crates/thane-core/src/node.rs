@@ -13,10 +13,18 @@
 //! | `status` | Serf's view of members: hooks from the detector, intents, reaping, reconnecting |
 //! | `commands` | join, leave, force-leave, tags: commands that take time |
 //! | `user_events` | user events |
-//! | `queries` | other nodes' queries, relays, the vote over our name |
+//! | `coordinates` | coordinates in acks |
+//! | `queries` | queries that arrive: delivering, answering, relaying |
+//! | `asking` | queries of our own and their replies |
+//! | `conflict` | the vote over our name |
+//! | `keys` | key management over the cluster |
 
+mod asking;
 mod commands;
+mod conflict;
+mod coordinates;
 mod gossip;
+mod keys;
 mod membership;
 mod packets;
 mod probe;
@@ -35,10 +43,12 @@ use bytes::Bytes;
 use thane_wire::packet::{Codec, CodecConfig};
 use thane_wire::tags::Tags;
 
+use self::asking::Asking;
 use self::commands::Op;
+use self::keys::PersistingTable;
 use self::packets::RelayedPing;
 use self::probe::Prober;
-use self::queries::{QueryBuffer, Vote};
+use self::queries::{Delivered, QueryBuffer};
 use self::status::RecentIntents;
 use self::streams::Stream;
 use self::user_events::EventBuffer;
@@ -51,11 +61,14 @@ use crate::member::{Member, State, Status};
 use crate::notice::{Layer, Level, Notice};
 use crate::notice_limit::NoticeLimit;
 use crate::output::{CommandError, OpId, Output, StreamId};
+use crate::pattern::PatternCache;
+use crate::query::{KeyCommand, QueryId, QueryParams, QueryToken, RespondError};
 use crate::rng::{Rng, Seed};
 use crate::stats::{Counters, Stats};
 use crate::table::{MemberId, Table};
 use crate::time::Time;
 use crate::timers::{Timer, Timers};
+use crate::vivaldi::{VivaldiClient, VivaldiConfig};
 
 /// Where the local node stands between start and stop. (Serf: `serf.go`, `SerfState`.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +153,8 @@ pub struct Node {
     next_suspicion: u64,
     /// When a member was last told of what we hold against it (see `membership`), so that it is told once an interval.
     reminded: BTreeMap<MemberId, Time>,
+    /// Our place in the network; `None` when coordinates are turned off.
+    vivaldi: Option<VivaldiClient>,
 
     streams: BTreeMap<StreamId, Stream>,
     next_stream: u64,
@@ -159,7 +174,13 @@ pub struct Node {
     recent_intents: RecentIntents,
     event_buffer: EventBuffer,
     query_buffer: QueryBuffer,
-    vote: Option<Vote>,
+    /// The expressions of query filters seen last.
+    patterns: PatternCache,
+    asking: Asking,
+    delivered: Delivered,
+    /// Key ring changes that are made and wait to be written, before they are answered.
+    persisting: PersistingTable,
+    next_persist: u64,
 }
 
 /// A node that was not woken for this much longer than it asked for takes itself for paused (stopped, swapped out, starved), when
@@ -190,6 +211,9 @@ impl Node {
             let value = format!("{} bytes", config.label.len());
             vec![ConfigError { field: "label", value, rule: "must have at most 255 bytes" }]
         })?;
+        let vivaldi = config.coordinates.then(|| {
+            VivaldiClient::new(VivaldiConfig::default()).expect("invariant: Serf's settings are in range")
+        });
         let mut rng = Rng::new(seed);
         let mut table = Table::default();
         let name: Arc<str> = Arc::from(config.name.as_str());
@@ -202,6 +226,7 @@ impl Node {
             recent_intents: RecentIntents::default(),
             event_buffer: EventBuffer::new(config.event_buffer_size as u64),
             query_buffer: QueryBuffer::new(config.query_buffer_size as u64),
+            patterns: PatternCache::default(),
             config,
             codec,
             rng,
@@ -221,6 +246,7 @@ impl Node {
             next_seq,
             next_suspicion: 0,
             reminded: BTreeMap::new(),
+            vivaldi,
             streams: BTreeMap::new(),
             next_stream: 0,
             ops: BTreeMap::new(),
@@ -232,7 +258,10 @@ impl Node {
             member_clock: LamportClock::new(),
             event_clock: LamportClock::new(),
             query_clock: LamportClock::new(),
-            vote: None,
+            asking: Asking::default(),
+            delivered: Delivered::default(),
+            persisting: PersistingTable::new(),
+            next_persist: 0,
         };
         node.announce_ourselves(Cause::Started, None);
         node.start_ticking();
@@ -401,6 +430,60 @@ impl Node {
         op
     }
 
+    /// Asks a question of some or all members. Its replies come as [`Output::Reply`], the last one [`crate::QueryReply::Done`].
+    ///
+    /// # Errors
+    /// When it is too large, or too many are under way; nothing is sent then.
+    pub fn query(
+        &mut self,
+        now: Time,
+        name: &str,
+        payload: &[u8],
+        params: &QueryParams,
+    ) -> Result<QueryId, CommandError> {
+        self.advance(now);
+        let query = self.start_query(name, payload, params);
+        self.settle();
+        query
+    }
+
+    /// Wants no more replies to a query of ours. None follow, not even the last one.
+    pub fn cancel_query(&mut self, now: Time, query: QueryId) {
+        self.advance(now);
+        self.drop_query(query);
+        self.settle();
+    }
+
+    /// Answers a query that was delivered with [`Event::Query`], once.
+    ///
+    /// # Errors
+    /// When it cannot be answered (any more), or not with so much.
+    pub fn respond(&mut self, now: Time, query: QueryToken, payload: &[u8]) -> Result<(), RespondError> {
+        self.advance(now);
+        let result = self.answer_query(query, payload);
+        self.settle();
+        result
+    }
+
+    /// Changes the key rings of all live members, or asks for their keys. Ends with [`crate::Outcome::Keys`]. `relay_factor` as in
+    /// [`QueryParams::relay_factor`].
+    ///
+    /// # Errors
+    /// When too many queries are under way.
+    pub fn keys(&mut self, now: Time, command: KeyCommand, relay_factor: u8) -> Result<OpId, CommandError> {
+        self.advance(now);
+        let op = self.start_keys(command, relay_factor);
+        self.settle();
+        op
+    }
+
+    /// The key ring of [`Output::PersistKeyring`] has been written, or could not be.
+    pub fn handle_keyring_persisted(&mut self, now: Time, token: u64, result: Result<(), String>) {
+        self.advance(now);
+        self.keyring_persisted(token, result);
+        self.settle();
+    }
+
     // ---- getters ----
 
     /// All members that are known, in any status, ordered by name; this node included.
@@ -445,6 +528,7 @@ impl Node {
             event_queue: self.events.len(),
             query_queue: self.queries.len(),
             encrypted: !self.codec.config().keyring.is_empty(),
+            coordinate_resets: self.vivaldi.as_ref().map(VivaldiClient::resets),
         }
     }
 
@@ -525,7 +609,7 @@ impl Node {
             Timer::ReconnectTick => self.reconnect_tick(),
             Timer::QueueTick => self.queue_tick(),
             Timer::OpStage { op } => self.op_stage_over(op),
-            Timer::VoteEnd { ltime, id } => self.vote_ended(ltime, id),
+            Timer::QueryEnd { ltime, id } => self.query_over((ltime, id)),
             Timer::PruneWait { name } => self.prune_wait_over(&name),
         }
     }

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use thane_wire::Keyring;
 use thiserror::Error;
 
 use crate::event::Event;
 use crate::notice::Notice;
+use crate::query::{KeyReport, QueryId, QueryReply};
 
 /// A stream, inbound or outbound. Numbers are never used twice by one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +61,21 @@ pub enum Output {
         /// How.
         outcome: Outcome,
     },
+    /// A reply to a query of ours.
+    Reply {
+        /// Which query.
+        query: QueryId,
+        /// What came.
+        reply: QueryReply,
+    },
+    /// Write the key ring to its file, then call [`crate::Node::handle_keyring_persisted`]. Only with
+    /// [`crate::Config::persist_keyring`].
+    PersistKeyring {
+        /// To be given back.
+        token: u64,
+        /// The keys, the primary first.
+        keyring: Keyring,
+    },
     /// Log and count: something an operator may want to know.
     Notice(Notice),
     /// This node must not go on (it lost the vote over its name). The driver shuts it down.
@@ -96,6 +113,8 @@ pub enum Outcome {
     ForceLeave(Result<(), BroadcastTimeout>),
     /// Of [`crate::Node::set_tags`].
     SetTags(Result<(), BroadcastTimeout>),
+    /// Of [`crate::Node::keys`].
+    Keys(KeyReport),
 }
 
 /// A message was not sent out often enough within the broadcast timeout. What it says was done locally all the same.
@@ -178,13 +197,28 @@ pub enum CommandError {
     },
     /// The message would never fit a packet.
     #[error(
-        "user event of {size} bytes encoded never fits a packet of {room} bytes; shorten it or raise udp_buffer_size"
+        "message of {size} bytes encoded never fits a packet of {room} bytes; shorten it or raise udp_buffer_size"
     )]
     NeverFits {
         /// Encoded size in bytes.
         size: usize,
         /// Room in bytes.
         room: usize,
+    },
+    /// The configured protocol version has no queries.
+    #[error("Feature not supported")]
+    NotSupported,
+    /// The encoded query is over the configured limit.
+    #[error("query exceeds limit of {limit} bytes")]
+    QueryTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Too many queries of ours are under way.
+    #[error("{limit} queries are under way already; wait until some of them end")]
+    TooManyQueries {
+        /// The limit.
+        limit: usize,
     },
     /// Tags over 512 bytes encoded.
     #[error("Encoded length of tags exceeds limit of 512 bytes")]

@@ -29,6 +29,8 @@ pub struct Stats {
     pub query_queue: usize,
     /// Whether what we send is encrypted.
     pub encrypted: bool,
+    /// How often our own coordinate became unusable and began again; `None` when coordinates are turned off.
+    pub coordinate_resets: Option<u64>,
 }
 
 macro_rules! counters {
@@ -116,6 +118,14 @@ counters! {
     user_events_over_limit,
     /// Queries accepted as news.
     queries_accepted,
+    /// Queries too old to be told from repetitions, or from before what is wanted.
+    queries_too_old,
+    /// Delivered queries given up for newer ones before they were answered.
+    queries_given_up,
+    /// Responses and acks to queries that were over or unknown.
+    query_responses_late,
+    /// Responses and acks that came twice, or unasked.
+    query_responses_duplicate,
     /// Query responses and acks sent.
     query_responses_sent,
     /// Messages passed on for others.
@@ -130,6 +140,12 @@ counters! {
     recent_intents_dropped,
     /// Members that failed or left and came back within the flap timeout.
     member_flaps,
+    /// Coordinates and round trips that were refused.
+    coordinate_rejected,
+    /// Round trips too short for the clock to see.
+    coordinate_zero_rtt,
+    /// Payloads of acks that could not be read, for example of another version.
+    coordinate_unreadable,
     /// Notices left out by the rate limit.
     notices_suppressed,
 }

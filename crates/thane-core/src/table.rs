@@ -10,12 +10,14 @@ use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use thane_wire::coordinate::Coordinate;
 
 use crate::member::{Member, State, Status, Versions};
 use crate::node::Evidence;
 use crate::rng::Rng;
 use crate::suspicion::Suspicion;
 use crate::time::Time;
+use crate::vivaldi::LatencyFilter;
 
 /// Most members that are remembered. A cluster that reports more is attacking us, or needs another design.
 pub(crate) const MEMBERS_MAX: usize = 1 << 20;
@@ -46,13 +48,32 @@ pub(crate) struct Entry {
     /// When it became leaving, failed or left, for the reaper.
     pub(crate) gone_since: Time,
     pub(crate) suspicion: Option<Box<Suspicion>>,
+    pub(crate) measured: Option<Box<Measured>>,
     evidence: Vec<Evidence>,
+}
+
+/// What probes have told of a member's place in the network.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// As it was received.
+    pub(crate) coordinate: Coordinate,
+    pub(crate) filter: LatencyFilter,
 }
 
 impl Entry {
     /// Where to send to it.
     pub(crate) fn addr(&self) -> SocketAddr {
         SocketAddr::new(self.ip.to_canonical(), self.port)
+    }
+
+    /// Changes the address. What was measured at another one says nothing about this one.
+    /// Differs from Serf: it goes on with the round trips to the old address.
+    pub(crate) fn move_to(&mut self, ip: IpAddr, port: u16) {
+        if self.addr() != SocketAddr::new(ip.to_canonical(), port) {
+            self.measured = None;
+        }
+        self.ip = ip;
+        self.port = port;
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -137,6 +158,7 @@ impl Table {
             status_ltime: 0,
             gone_since: Time::ZERO,
             suspicion: None,
+            measured: None,
             evidence: Vec::new(),
         };
         let id = self.place(entry);
@@ -267,6 +289,9 @@ impl Table {
         self.with_status = self.with_status + usize::from(status.is_some()) - usize::from(before.is_some());
         let entry = &mut self[id];
         entry.status = status;
+        if status.is_none() {
+            entry.measured = None;
+        }
         // A failed member that is then said to have left keeps the time of its failure, as Serf has it.
         let going = matches!(status, Some(Status::Leaving | Status::Failed | Status::Left));
         if going && before != Some(Status::Failed) {
@@ -369,6 +394,11 @@ impl Table {
                 suspicion.check_invariants();
             }
             assert!(entry.evidence.len() <= EVIDENCE_MAX);
+            assert!(
+                entry.measured.is_none() || entry.status.is_some(),
+                "{} is erased and has a coordinate",
+                entry.name
+            );
         }
     }
 }

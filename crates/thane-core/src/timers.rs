@@ -33,8 +33,8 @@ pub(crate) enum Timer {
     QueueTick,
     /// A stage of a command has taken too long, or its waiting is over.
     OpStage { op: OpId },
-    /// The vote over our name ends.
-    VoteEnd { ltime: u64, id: u32 },
+    /// A query of ours ends.
+    QueryEnd { ltime: u64, id: u32 },
     /// A leaving member that is to be erased has had time to finish.
     PruneWait { name: std::sync::Arc<str> },
 }

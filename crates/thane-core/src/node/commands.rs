@@ -42,6 +42,8 @@ enum Stage {
     ForceLeave,
     /// The announcement of new tags to spread.
     SetTags,
+    /// All members to answer a question about their keys.
+    Keys,
 }
 
 #[derive(Debug)]
@@ -70,7 +72,17 @@ impl Node {
         }
     }
 
-    fn finish(&mut self, id: OpId, outcome: Outcome) {
+    /// A command that ends with what the members say about their keys.
+    pub(super) fn new_keys_op(&mut self) -> OpId {
+        self.new_op(Stage::Keys)
+    }
+
+    /// Takes back a command that could not be begun.
+    pub(super) fn drop_op(&mut self, id: OpId) {
+        self.ops.remove(&id);
+    }
+
+    pub(super) fn finish(&mut self, id: OpId, outcome: Outcome) {
         if let Some(op) = self.ops.remove(&id) {
             if let Some(timer) = op.timer {
                 self.timers.cancel(timer);
@@ -86,7 +98,7 @@ impl Node {
             Some(Stage::Goodbye) => self.linger(id),
             Some(Stage::ForceLeave) => self.finish(id, Outcome::ForceLeave(Ok(()))),
             Some(Stage::SetTags) => self.finish(id, Outcome::SetTags(Ok(()))),
-            Some(Stage::Joining(_) | Stage::Lingering) | None => {}
+            Some(Stage::Joining(_) | Stage::Lingering | Stage::Keys) | None => {}
         }
     }
 
@@ -97,7 +109,7 @@ impl Node {
         if self.ops.is_empty() || self.detector_has_company() {
             return;
         }
-        let waiting = |op: &Op| !matches!(op.stage, Stage::Joining(_) | Stage::Lingering);
+        let waiting = |op: &Op| !matches!(op.stage, Stage::Joining(_) | Stage::Lingering | Stage::Keys);
         let alone: Vec<OpId> = self.ops.iter().filter(|(_, op)| waiting(op)).map(|(id, _)| *id).collect();
         for id in alone {
             self.op_broadcast_finished(id);
@@ -122,7 +134,7 @@ impl Node {
             }
             Some(Stage::ForceLeave) => self.finish(id, Outcome::ForceLeave(Err(BroadcastTimeout(limit)))),
             Some(Stage::SetTags) => self.finish(id, Outcome::SetTags(Err(BroadcastTimeout(limit)))),
-            Some(Stage::Joining(_)) | None => {}
+            Some(Stage::Joining(_) | Stage::Keys) | None => {}
         }
     }
 

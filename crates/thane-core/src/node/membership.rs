@@ -38,8 +38,8 @@ impl Node {
                 // Serf still lists it as failed or left; for the detector it is new.
                 self.table.enter_ring(id, &mut self.rng);
                 self.table[id].incarnation = 0;
-                self.table[id].ip = ip;
-                self.table[id].port = self.port_of(alive.port);
+                let port = self.port_of(alive.port);
+                self.table[id].move_to(ip, port);
                 id
             }
             None => {
@@ -142,8 +142,7 @@ impl Node {
             entry.versions = *versions;
         }
         entry.incarnation = alive.incarnation;
-        entry.ip = ip;
-        entry.port = port;
+        entry.move_to(ip, port);
         self.broadcast_alive(id, alive.versions, None);
         if before != State::Alive {
             self.table.set_state(id, State::Alive, self.now);

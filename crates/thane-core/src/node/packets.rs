@@ -66,7 +66,7 @@ impl Node {
         match decoded {
             Message::Ping(ping) => self.ping_arrived(from, &ping),
             Message::IndirectPing(request) => self.indirect_ping_arrived(from, &request),
-            Message::Ack(ack) => self.ack_arrived(ack.seq),
+            Message::Ack(ack) => self.ack_arrived(&ack),
             Message::Nack(nack) => self.nack_arrived(from, nack.seq),
             Message::Alive(alive) => self.alive(&alive, via),
             Message::Suspect(suspect) => {
@@ -105,7 +105,8 @@ impl Node {
         }
         let to = reply_address(ping.source_addr, ping.source_port, from);
         let mut message = Vec::new();
-        Ack { seq: ping.seq, payload: None }.encode(&mut message);
+        let payload = self.ack_payload();
+        Ack { seq: ping.seq, payload: payload.as_deref() }.encode(&mut message);
         let checksum = self.checksum_by_name(ping.source_node);
         self.send_with_gossip(to, checksum, message);
     }
@@ -144,13 +145,13 @@ impl Node {
         }
     }
 
-    fn ack_arrived(&mut self, seq: u32) {
-        if let Some(relayed) = self.relayed_pings.remove(&seq) {
+    fn ack_arrived(&mut self, ack: &Ack<'_>) {
+        if let Some(relayed) = self.relayed_pings.remove(&ack.seq) {
             let mut message = Vec::new();
             Ack { seq: relayed.seq, payload: None }.encode(&mut message);
             self.send_with_gossip(relayed.requester, Checksum::Omit, message);
         } else {
-            self.probe_acked(seq);
+            self.probe_acked(ack);
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use thane_wire::gossip::{IndirectPing, Suspect, ip_bytes};
+use thane_wire::gossip::{Ack, IndirectPing, Suspect, ip_bytes};
 
 use super::Node;
 use super::streams::Purpose;
@@ -194,9 +194,14 @@ impl Node {
     }
 
     /// An answer, direct or through a relay; the two cannot be told apart.
-    pub(super) fn probe_acked(&mut self, seq: u32) {
-        let Some(probe) = self.prober.current.take_if(|probe| probe.seq == seq) else { return };
+    pub(super) fn probe_acked(&mut self, ack: &Ack<'_>) {
+        let Some(probe) = self.prober.current.take_if(|probe| probe.seq == ack.seq) else { return };
         self.counters.probes_answered += 1;
+        let rtt = self.now.since(probe.sent);
+        if !probe.indirect && rtt <= self.config.probe_timeout {
+            // Nobody else was asked, so this is the time to the member and back.
+            self.round_trip_measured(&probe.target, rtt, ack.payload.unwrap_or_default());
+        }
         if !probe.unsendable {
             self.awareness.apply(-1);
         }

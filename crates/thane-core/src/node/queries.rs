@@ -1,8 +1,6 @@
-//! Queries of other nodes, relays, and the one query of our own: the vote over our name.
+//! Queries that arrive: passing them on, acknowledging, delivering, answering, and relaying answers for others.
 //!
-//! A node answers here what every member must: acknowledgements, votes, and relays for others. Queries for the application are
-//! passed on but not delivered yet.
-//! Source: Serf `serf.go` (handleQuery, resolveNodeConflict), `internal_query.go`, `query.go` (relayResponse).
+//! Source: Serf `serf.go` (`handleQuery`), `query.go` (`respond`, `relayResponse`), `internal_query.go`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -10,32 +8,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use thane_wire::filter::Filter;
-use thane_wire::gossip::{encode_user, ip_bytes, ip_from_bytes};
+use thane_wire::gossip::{encode_user, ip_from_bytes};
 use thane_wire::serf::{
-    self, KeyResponse, MemberRecord, QUERY_FLAG_ACK, QUERY_FLAG_NO_BROADCAST, Query, QueryResponse,
-    RESPONSE_FLAG_ACK, Relay, SerfMessage,
+    self, QUERY_FLAG_ACK, QUERY_FLAG_NO_BROADCAST, Query, QueryResponse, RESPONSE_FLAG_ACK, Relay,
+    SerfMessage,
 };
 use thane_wire::tags;
 
 use super::Node;
-use super::status::Queue;
-use crate::formulas::query_timeout;
+use crate::event::Event;
+use crate::filter;
 use crate::lamport::LamportJump;
 use crate::member::{State, Status};
 use crate::notice::{Layer, Level};
-use crate::output::{Output, StopReason};
-use crate::timers::Timer;
+use crate::output::Output;
+use crate::pattern::PatternCache;
+use crate::query::{QueryEvent, QueryToken, RespondError};
+use crate::time::Time;
 
 /// Prefix of queries that members answer among themselves.
 const INTERNAL_PREFIX: &str = "_serf_";
-const CONFLICT_QUERY: &str = "_serf_conflict";
 /// Most queries that are remembered against repetition, over all Lamport times.
 const QUERIES_REMEMBERED_MAX: usize = 1 << 16;
+/// Most delivered queries that may wait for the application's answer at one time; the oldest is given up for a new one.
+pub(crate) const UNANSWERED_MAX: usize = 1024;
 /// The memberlist protocol version from which a member understands relays.
 const RELAY_PROTOCOL_MIN: u8 = 5;
-/// Most relays that one answer asks for, whatever the query says.
-const RELAYS_MAX: usize = 255;
 
 /// Which queries have been seen lately, by Lamport time.
 #[derive(Debug)]
@@ -49,6 +47,11 @@ pub(super) struct QueryBuffer {
 impl QueryBuffer {
     pub(super) fn new(size: u64) -> Self {
         Self { slots: BTreeMap::new(), size, remembered: 0, min_time: 0 }
+    }
+
+    /// Queries before this time are history (of an earlier life, from a snapshot).
+    pub(super) fn ignore_before(&mut self, time: u64) {
+        self.min_time = self.min_time.max(time);
     }
 
     /// Whether the query is news, with our clock already past it. `None`: too old to tell.
@@ -74,30 +77,43 @@ impl QueryBuffer {
     }
 }
 
-/// Whether every member can read this query: its filters and a key query's payload begin with a type byte, which not every member looks
-/// for. Differs from Serf: what is not whole goes no further here.
-fn is_whole(query: &Query<'_>) -> bool {
-    let needs_payload =
-        matches!(query.name.strip_prefix(INTERNAL_PREFIX), Some("install-key" | "use-key" | "remove-key"));
-    query.filters.iter().flatten().all(|filter| !filter.is_empty())
-        && (!needs_payload || query.payload.is_some_and(|payload| !payload.is_empty()))
-}
-
-/// A vote under way over who may bear our name.
-#[derive(Debug)]
-pub(super) struct Vote {
+/// Where an answer goes.
+#[derive(Debug, Clone)]
+pub(super) struct ReplyTo {
     ltime: u64,
     id: u32,
-    responses: usize,
-    matching: usize,
-    voters: BTreeSet<Arc<str>>,
-    /// Who else claims the name, and under which incarnation.
-    rival: (SocketAddr, u32),
+    addr: Option<SocketAddr>,
+    name: String,
+    relay_factor: u8,
+}
+
+impl ReplyTo {
+    pub(super) fn new(query: &Query<'_>) -> Self {
+        Self {
+            ltime: query.ltime,
+            id: query.id,
+            addr: ip_from_bytes(query.addr).map(|ip| SocketAddr::new(ip.to_canonical(), query.port)),
+            name: query.source_node.to_owned(),
+            relay_factor: query.relay_factor,
+        }
+    }
+}
+
+/// Queries that were delivered and may still be answered.
+#[derive(Debug, Default)]
+pub(super) struct Delivered {
+    waiting: BTreeMap<QueryToken, Unanswered>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Unanswered {
+    reply_to: ReplyTo,
+    deadline: Time,
+    answered: bool,
 }
 
 impl Node {
-    // ---- queries of others ----
-
     /// A query came by. True if it should be passed on.
     pub(super) fn query_arrived(&mut self, query: &Query<'_>) -> bool {
         if self.query_clock.witness(query.ltime) == Err(LamportJump) {
@@ -109,11 +125,10 @@ impl Node {
             Some(true) => {}
             Some(false) => return false,
             None => {
-                self.drop_message(Layer::Serf, "query_too_old", || {
-                    format!(
-                        "dropped query {:?} of time {}: far behind our clock, {clock}",
-                        query.name, query.ltime
-                    )
+                self.counters.queries_too_old += 1;
+                let (name, ltime) = (query.name, query.ltime);
+                self.notice(Level::Debug, Layer::Serf, "query_too_old", None, || {
+                    format!("dropped query {name:?} of time {ltime}: before what we take, or far behind our clock, {clock}")
                 });
                 return false;
             }
@@ -125,103 +140,116 @@ impl Node {
                 format!("query {:?} of {:?} is malformed and not passed on", query.name, query.source_node)
             });
         }
-        let pass_on = whole && query.flags & QUERY_FLAG_NO_BROADCAST == 0;
-        if self.is_meant(query) {
+        let own = &self.table[self.own];
+        if is_meant(query, &own.name, &own.meta, &mut self.patterns) {
             if query.flags & QUERY_FLAG_ACK != 0 {
-                self.respond(query, RESPONSE_FLAG_ACK, None);
+                self.reply(&ReplyTo::new(query), RESPONSE_FLAG_ACK, None);
             }
-            self.answer_internal(query);
+            match query.name.strip_prefix(INTERNAL_PREFIX) {
+                Some(what) => self.answer_internal(query, what),
+                None => self.deliver_query(query),
+            }
         }
-        pass_on
+        whole && query.flags & QUERY_FLAG_NO_BROADCAST == 0
     }
 
-    /// Whether all filters admit us. Filters by tag need regular expressions, which come with the delivery of queries; until then
-    /// such a query is passed on and not answered, as an expression that does not compile would be.
-    fn is_meant(&self, query: &Query<'_>) -> bool {
-        let own = &self.table[self.own].name;
-        query.filters.iter().flatten().all(|filter| match Filter::decode(filter) {
-            Ok(Filter::Nodes(names)) => names.iter().any(|name| **name == **own),
-            _ => false,
-        })
-    }
-
-    fn answer_internal(&mut self, query: &Query<'_>) {
-        let Some(what) = query.name.strip_prefix(INTERNAL_PREFIX) else { return };
+    fn answer_internal(&mut self, query: &Query<'_>, what: &str) {
         match what {
+            "ping" => {}
             "conflict" => self.answer_conflict(query),
-            "install-key" | "use-key" | "remove-key" | "list-keys" => {
-                let refusal = KeyResponse {
-                    result: false,
-                    message: "this member cannot change or list keys at run time; restart it with the new key",
-                    ..KeyResponse::default()
-                };
-                let mut payload = Vec::new();
-                SerfMessage::KeyResponse(refusal).encode(&mut payload);
-                self.respond(query, 0, Some(&payload));
+            "install-key" | "use-key" | "remove-key" | "list-keys" => self.answer_keys(query, what),
+            _ => {
+                let name = query.name;
+                self.notice(Level::Warn, Layer::Serf, "internal_query_unknown", None, || {
+                    format!(
+                        "no answer to {name:?}: this version knows no such question; see members -detailed"
+                    )
+                });
             }
-            _ => {}
         }
     }
 
-    /// Somebody asks who bears a name. About our own we do not vote.
-    fn answer_conflict(&mut self, query: &Query<'_>) {
-        let Ok(name) = std::str::from_utf8(query.payload.unwrap_or_default()) else { return };
-        if *name == *self.own_name() {
-            return;
+    pub(super) fn answer_internally(&mut self, query: &Query<'_>, payload: &[u8]) {
+        self.reply(&ReplyTo::new(query), 0, Some(payload));
+    }
+
+    fn deliver_query(&mut self, query: &Query<'_>) {
+        let now = self.now;
+        self.delivered.waiting.retain(|_, unanswered| unanswered.deadline >= now);
+        if self.delivered.waiting.len() >= UNANSWERED_MAX {
+            self.delivered.waiting.pop_first();
+            self.counters.queries_given_up += 1;
         }
-        let found = self.table.find(name).map(|id| &self.table[id]).filter(|entry| entry.status.is_some());
-        let mut payload = Vec::new();
-        match found {
-            Some(entry) => {
-                let (addr, addr_len) = ip_bytes(entry.ip);
-                let tags = tags::decode(&entry.meta);
-                let record = MemberRecord {
-                    name,
-                    addr: &addr[..addr_len],
-                    port: entry.port,
-                    tags: Some(tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()),
-                    status: match entry.status {
-                        None => 0,
-                        Some(Status::Alive) => 1,
-                        Some(Status::Leaving) => 2,
-                        Some(Status::Left) => 3,
-                        Some(Status::Failed) => 4,
-                    },
-                    versions: entry.versions,
-                };
-                SerfMessage::ConflictResponse(Some(record)).encode(&mut payload);
-            }
-            None => SerfMessage::ConflictResponse(None).encode(&mut payload),
+        let token = QueryToken(self.delivered.next);
+        self.delivered.next += 1;
+        let timeout = Duration::from_nanos(u64::try_from(query.timeout_ns).unwrap_or(0));
+        let deadline = now + timeout;
+        let unanswered = Unanswered { reply_to: ReplyTo::new(query), deadline, answered: false };
+        self.delivered.waiting.insert(token, unanswered);
+        self.outputs.push_back(Output::Event(Event::Query(QueryEvent {
+            token,
+            ltime: query.ltime,
+            name: query.name.into(),
+            payload: Bytes::copy_from_slice(query.payload.unwrap_or_default()),
+            source: self.table.intern(query.source_node),
+            deadline,
+        })));
+    }
+
+    // ---- answers ----
+
+    pub(super) fn answer_query(&mut self, token: QueryToken, payload: &[u8]) -> Result<(), RespondError> {
+        let unanswered = self.delivered.waiting.get(&token).ok_or(RespondError::Unknown)?;
+        let reply_to = unanswered.reply_to.clone();
+        if unanswered.answered {
+            return Err(RespondError::AlreadySent);
         }
-        self.respond(query, 0, Some(&payload));
+        if self.now > unanswered.deadline {
+            return Err(RespondError::Late);
+        }
+        let limit = self.config.query_response_size_limit;
+        let own = self.own_name();
+        if encode_response(&reply_to, &own, 0, Some(payload)).len() > limit {
+            return Err(RespondError::TooLarge { limit });
+        }
+        if let Some(unanswered) = self.delivered.waiting.get_mut(&token) {
+            unanswered.answered = true;
+        }
+        self.reply(&reply_to, 0, Some(payload));
+        Ok(())
     }
 
     /// Sends an answer or an acknowledgement straight to the originator, and the copies that it asked for through others.
-    fn respond(&mut self, query: &Query<'_>, flags: u32, payload: Option<&[u8]>) {
-        let Some(ip) = ip_from_bytes(query.addr) else { return };
-        let to = SocketAddr::new(ip.to_canonical(), query.port);
+    pub(super) fn reply(&mut self, reply_to: &ReplyTo, flags: u32, payload: Option<&[u8]>) {
         let own = self.own_name();
-        let response = QueryResponse { ltime: query.ltime, id: query.id, from: &own, flags, payload };
-        let mut message = Vec::new();
-        SerfMessage::QueryResponse(response).encode(&mut message);
-        if message.len() > self.config.query_response_size_limit {
-            let limit = self.config.query_response_size_limit;
+        let message = encode_response(reply_to, &own, flags, payload);
+        let limit = self.config.query_response_size_limit;
+        if message.len() > limit {
+            let name = reply_to.name.clone();
             self.notice(Level::Warn, Layer::Serf, "response_too_large", None, || {
-                format!("an answer to {} exceeds the limit of {limit} bytes and is not sent", query.name)
+                format!("an answer to {name} exceeds the limit of {limit} bytes and is not sent")
             });
             return;
         }
         self.counters.query_responses_sent += 1;
-        self.send_serf_directly(to, query.source_node, &message);
-        self.relay_copies(query, to, &message);
+        let Some(to) = reply_to.addr else { return };
+        if reply_to.name == *own && to == self.table[self.own].addr() {
+            // Our own question: no need to go through the network.
+            if let Ok(SerfMessage::QueryResponse(response)) = SerfMessage::decode(&message) {
+                self.query_response_arrived(&response);
+            }
+            return;
+        }
+        self.send_serf_directly(to, &reply_to.name, &message);
+        self.relay_copies(reply_to, to, &message);
     }
 
-    fn relay_copies(&mut self, query: &Query<'_>, dest: SocketAddr, inner: &[u8]) {
-        let copies = usize::from(query.relay_factor).min(RELAYS_MAX);
+    fn relay_copies(&mut self, reply_to: &ReplyTo, dest: SocketAddr, inner: &[u8]) {
+        let copies = usize::from(reply_to.relay_factor);
         if copies == 0 || self.table.with_status() < copies + 1 {
             return;
         }
-        let relay = Relay { dest: Some(dest), dest_name: query.source_node, inner };
+        let relay = Relay { dest: Some(dest), dest_name: &reply_to.name, inner };
         let mut message = Vec::new();
         SerfMessage::Relay(relay).encode(&mut message);
         if message.len() > self.config.query_response_size_limit {
@@ -232,7 +260,7 @@ impl Node {
             id != own
                 && entry.status == Some(Status::Alive)
                 && entry.protocol_max() >= RELAY_PROTOCOL_MIN
-                && *entry.name != *query.source_node
+                && *entry.name != *reply_to.name
         });
         for id in chosen {
             let (to, name) = (self.table[id].addr(), self.table[id].name.clone());
@@ -259,99 +287,37 @@ impl Node {
         match known {
             Some(dest) if is_answer => {
                 self.counters.relayed += 1;
-                let (name, inner) = (relay.dest_name, relay.inner);
-                self.send_serf_directly(dest, name, inner);
+                self.send_serf_directly(dest, relay.dest_name, relay.inner);
             }
             _ => {
                 self.counters.relays_refused += 1;
-                let name = relay.dest_name;
+                let name: Arc<str> = relay.dest_name.into();
                 self.notice(Level::Warn, Layer::Serf, "relay_refused", None, || {
                     format!("refused to pass a message on to {name:?}: not an answer to a member's query")
                 });
             }
         }
     }
+}
 
-    // ---- the vote over our name ----
+/// Whether every member can read this query: its filters and a key query's payload begin with a type byte, which not every member looks
+/// for. Differs from Serf: what is not whole goes no further here.
+fn is_whole(query: &Query<'_>) -> bool {
+    let needs_payload =
+        matches!(query.name.strip_prefix(INTERNAL_PREFIX), Some("install-key" | "use-key" | "remove-key"));
+    query.filters.iter().flatten().all(|filter| !filter.is_empty())
+        && (!needs_payload || query.payload.is_some_and(|payload| !payload.is_empty()))
+}
 
-    /// Another node claims our name: ask everybody whom they know by it. One vote at a time.
-    pub(super) fn start_vote(&mut self, rival: SocketAddr, rival_incarnation: u32) {
-        if !self.config.name_conflict_resolution || self.vote.is_some() || self.said_goodbye {
-            return;
-        }
-        let ltime = self.query_clock.time();
-        let id = self.rng.u32();
-        let own = &self.table[self.own];
-        let (addr, addr_len) = ip_bytes(own.ip);
-        let timeout: Duration =
-            query_timeout(self.config.gossip_interval, self.config.query_timeout_mult, self.table.live());
-        let name = own.name.clone();
-        let query = Query {
-            ltime,
-            id,
-            addr: &addr[..addr_len],
-            port: own.port,
-            source_node: &name,
-            filters: None,
-            flags: 0,
-            relay_factor: 0,
-            timeout_ns: i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX),
-            name: CONFLICT_QUERY,
-            payload: Some(name.as_bytes()),
-        };
-        let mut message = Vec::new();
-        SerfMessage::Query(query.clone()).encode(&mut message);
-        // Our own copy coming back must not look new.
-        self.query_arrived(&query);
-        self.queue_serf(Queue::Queries, &message, None);
-        let rival = (rival, rival_incarnation);
-        self.vote = Some(Vote { ltime, id, responses: 0, matching: 0, voters: BTreeSet::new(), rival });
-        self.timers.set(self.now + timeout, Timer::VoteEnd { ltime, id });
-    }
+/// Whether all filters of a query admit the member of this name and metadata.
+pub(super) fn is_meant(query: &Query<'_>, name: &str, meta: &[u8], patterns: &mut PatternCache) -> bool {
+    let filters = query.filters.iter().flatten().copied();
+    filter::admits(filters, name, |key| tags::raw_value(meta, key), patterns)
+}
 
-    pub(super) fn query_response_arrived(&mut self, response: &QueryResponse<'_>) {
-        let own = &self.table[self.own];
-        let (own_ip, own_port) = (own.ip, own.port);
-        let Some(vote) = &mut self.vote else { return };
-        if (vote.ltime, vote.id) != (response.ltime, response.id) || response.flags & RESPONSE_FLAG_ACK != 0 {
-            return;
-        }
-        let Ok(SerfMessage::ConflictResponse(ballot)) =
-            SerfMessage::decode(response.payload.unwrap_or_default())
-        else {
-            return;
-        };
-        if !vote.voters.insert(response.from.into()) {
-            return;
-        }
-        vote.responses += 1;
-        let names_us = ballot.is_some_and(|record| {
-            let same_ip =
-                ip_from_bytes(record.addr).is_some_and(|ip| ip.to_canonical() == own_ip.to_canonical());
-            same_ip && record.port == own_port
-        });
-        vote.matching += usize::from(names_us);
-    }
-
-    /// The majority keeps the name.
-    /// Differs from Serf: without a single ballot it gives up, and two namesakes alone both stop. Here the one with the higher
-    /// incarnation goes on, of equals the one with the lower address.
-    pub(super) fn vote_ended(&mut self, ltime: u64, id: u32) {
-        let Some(vote) = self.vote.take_if(|vote| (vote.ltime, vote.id) == (ltime, id)) else { return };
-        let own = &self.table[self.own];
-        let survives = if vote.responses == 0 {
-            let (rival, incarnation) = vote.rival;
-            (own.incarnation, std::cmp::Reverse(own.addr())) > (incarnation, std::cmp::Reverse(rival))
-        } else {
-            vote.matching > vote.responses / 2
-        };
-        let (matching, responses) = (vote.matching, vote.responses);
-        if survives {
-            self.notice(Level::Info, Layer::Serf, "vote_won", None, || {
-                format!("majority in name conflict resolution [{matching} / {responses}]")
-            });
-        } else {
-            self.outputs.push_back(Output::Stop(StopReason::NameConflict { matching, responses }));
-        }
-    }
+fn encode_response(reply_to: &ReplyTo, own: &str, flags: u32, payload: Option<&[u8]>) -> Vec<u8> {
+    let response = QueryResponse { ltime: reply_to.ltime, id: reply_to.id, from: own, flags, payload };
+    let mut message = Vec::new();
+    SerfMessage::QueryResponse(response).encode(&mut message);
+    message
 }

@@ -21,7 +21,8 @@ pub(super) fn push_char(out: &mut String, c: char) {
     if c.is_ascii_alphanumeric() || !c.is_ascii() {
         out.push(c);
     } else {
-        out.push_str(&format!("\\x{{{:x}}}", c as u32));
+        let number = format!("{:x}", u32::from(c));
+        out.extend(["\\x{", &number, "}"]);
     }
 }
 

@@ -1,0 +1,297 @@
+//! Key management over the cluster: asking all members to change their key rings, and doing what others ask.
+//!
+//! Source: Serf `keymanager.go`, `internal_query.go` (handleInstallKey and its neighbours).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use thane_wire::serf::{KeyRequest, KeyResponse, Query, QueryResponse, SerfMessage};
+use thane_wire::{Key, KeyError};
+
+use super::asking::{Purpose, Question};
+use super::queries::ReplyTo;
+use super::{Node, OpId};
+use crate::notice::{Layer, Level};
+use crate::output::{CommandError, Outcome, Output};
+use crate::query::{KeyCommand, KeyReport, QueryEnd, QueryParams};
+
+/// Bytes that the shortest key takes in a list, in base64. (Serf: `internal_query.go`, minEncodedKeyLength.)
+const KEY_TEXT_BYTES_MIN: usize = 25;
+/// Most key ring changes that wait to be written at one time.
+const PERSISTING_MAX: usize = 64;
+
+/// One question to all members about their key rings.
+#[derive(Debug)]
+pub(super) struct KeyRound {
+    op: OpId,
+    command: KeyCommand,
+    relay_factor: u8,
+    /// A look at the rings before a key is put to use.
+    is_check: bool,
+    report: KeyReport,
+    /// Who has which keys; only of a check.
+    holders: BTreeMap<Arc<str>, Vec<String>>,
+}
+
+/// A change that is made and waits to be written.
+#[derive(Debug)]
+pub(super) struct Persisting {
+    reply_to: ReplyTo,
+}
+
+/// Changes that wait to be written, by the token that the driver gives back.
+pub(super) type PersistingTable = BTreeMap<u64, Persisting>;
+
+impl KeyRound {
+    /// Takes one member's answer.
+    pub(super) fn count(&mut self, from: &Arc<str>, payload: &[u8]) {
+        self.report.responses += 1;
+        let Ok(SerfMessage::KeyResponse(response)) = SerfMessage::decode(payload) else {
+            self.report.errors += 1;
+            let remark = "the member's answer cannot be read; see the versions with members -detailed";
+            self.report.messages.insert(from.to_string(), remark.into());
+            return;
+        };
+        if !response.result {
+            self.report.errors += 1;
+        }
+        if !response.result || !response.message.is_empty() {
+            self.report.messages.insert(from.to_string(), response.message.to_owned());
+        }
+        let keys = response.keys.unwrap_or_default();
+        for key in &keys {
+            *self.report.keys.entry((*key).to_owned()).or_default() += 1;
+        }
+        // Differs from Serf: an empty text, as other commands send it, is no primary key.
+        if !response.primary_key.is_empty() {
+            *self.report.primary_keys.entry(response.primary_key.to_owned()).or_default() += 1;
+        }
+        if self.is_check {
+            self.holders.insert(from.clone(), keys.into_iter().map(str::to_owned).collect());
+        }
+    }
+}
+
+impl Node {
+    // ---- asking ----
+
+    pub(super) fn start_keys(&mut self, command: KeyCommand, relay_factor: u8) -> Result<OpId, CommandError> {
+        let op = self.new_keys_op();
+        let is_check = matches!(command, KeyCommand::Use(_));
+        match self.ask_keys(op, command, relay_factor, is_check) {
+            Ok(()) => Ok(op),
+            Err(error) => {
+                self.drop_op(op);
+                Err(error)
+            }
+        }
+    }
+
+    fn ask_keys(
+        &mut self,
+        op: OpId,
+        command: KeyCommand,
+        relay_factor: u8,
+        is_check: bool,
+    ) -> Result<(), CommandError> {
+        let (name, key): (&str, &[u8]) = match &command {
+            _ if is_check => ("_serf_list-keys", &[]),
+            KeyCommand::Install(key) => ("_serf_install-key", key.as_bytes()),
+            KeyCommand::Use(key) => ("_serf_use-key", key.as_bytes()),
+            KeyCommand::Remove(key) => ("_serf_remove-key", key.as_bytes()),
+            KeyCommand::List => ("_serf_list-keys", &[]),
+        };
+        let mut payload = Vec::new();
+        SerfMessage::KeyRequest(KeyRequest { key }).encode(&mut payload);
+        let params = QueryParams { relay_factor, end: QueryEnd::WhenAnswered, ..QueryParams::default() };
+        let report = KeyReport { nodes: self.table.live(), ..KeyReport::default() };
+        let round = KeyRound {
+            op,
+            command: command.clone(),
+            relay_factor,
+            is_check,
+            report,
+            holders: BTreeMap::new(),
+        };
+        self.ask(&Question { name, payload: Some(&payload), params }, Purpose::Keys(round))
+    }
+
+    pub(super) fn key_round_over(&mut self, round: KeyRound) {
+        if let (true, KeyCommand::Use(key)) = (round.is_check, &round.command) {
+            match self.who_would_be_locked_out(&round, key) {
+                None => {
+                    let (op, command) = (round.op, round.command.clone());
+                    if self.ask_keys(op, command, round.relay_factor, false).is_err() {
+                        self.finish(op, Outcome::Keys(round.report));
+                    }
+                }
+                Some(refused) => self.finish(round.op, Outcome::Keys(refused)),
+            }
+            return;
+        }
+        self.finish(round.op, Outcome::Keys(round.report));
+    }
+
+    /// A report that names the members without the key, if there are any.
+    ///
+    /// Differs from Serf: it changes the others and leaves these unable to understand them.
+    fn who_would_be_locked_out(&self, round: &KeyRound, key: &Key) -> Option<KeyReport> {
+        let text = key.to_base64();
+        // A list that was cut says nothing of the keys that are left out; such a member answers for itself in the next round.
+        let truncated =
+            |name: &str| round.report.messages.get(name).is_some_and(|m| m.starts_with("truncated"));
+        let lacking: Vec<&Arc<str>> = round
+            .holders
+            .iter()
+            .filter(|(name, keys)| !keys.contains(&text) && !truncated(name))
+            .map(|(name, _)| name)
+            .collect();
+        let silent = round.report.nodes.saturating_sub(round.report.responses);
+        if lacking.is_empty() && silent == 0 {
+            return None;
+        }
+        let mut messages = BTreeMap::new();
+        for name in &lacking {
+            let own = round.report.messages.get(&***name).cloned();
+            messages.insert(name.to_string(), own.unwrap_or_else(|| KeyError::NotInRing.to_string()));
+        }
+        Some(KeyReport {
+            nodes: round.report.nodes,
+            responses: round.report.responses,
+            errors: lacking.len(),
+            messages,
+            ..KeyReport::default()
+        })
+    }
+
+    // ---- answering ----
+
+    /// Somebody asks us to change or show our key ring.
+    pub(super) fn answer_keys(&mut self, query: &Query<'_>, what: &str) {
+        let is_encrypted = !self.codec.config().keyring.is_empty();
+        if what == "list-keys" {
+            self.answer_key_list(query, is_encrypted);
+            return;
+        }
+        let response = match requested_key(query) {
+            None => Err(String::new()),
+            Some(_) if !is_encrypted => Err("No keyring to modify (encryption not enabled)".into()),
+            Some(key) => self.change_keyring(what, key).map_err(|error| error.to_string()),
+        };
+        match response {
+            Ok(()) if self.config.persist_keyring => self.persist_keyring(query),
+            Ok(()) => self.answer_key_change(&ReplyTo::new(query), Ok(())),
+            Err(text) => self.answer_key_change(&ReplyTo::new(query), Err(text)),
+        }
+    }
+
+    fn change_keyring(&mut self, what: &str, key: &[u8]) -> Result<(), KeyError> {
+        let key = Key::new(key);
+        let ring = self.codec.keyring_mut();
+        match what {
+            "install-key" => ring.install(key?),
+            // A key of a wrong length cannot be installed, so it is not there.
+            "use-key" => ring.use_key(&key.map_err(|_length| KeyError::NotInRing)?)?,
+            _ => {
+                if let Ok(key) = key {
+                    ring.remove(&key)?;
+                }
+            }
+        }
+        self.notice(Level::Info, Layer::Serf, "keyring_changed", None, || {
+            format!("the key ring was changed at a member's request: {what}")
+        });
+        Ok(())
+    }
+
+    /// The change is made; the answer waits until it is on disk.
+    fn persist_keyring(&mut self, query: &Query<'_>) {
+        if self.persisting.len() >= PERSISTING_MAX {
+            let text = "too many key ring changes wait to be written".into();
+            self.answer_key_change(&ReplyTo::new(query), Err(text));
+            return;
+        }
+        let token = self.next_persist;
+        self.next_persist += 1;
+        self.persisting.insert(token, Persisting { reply_to: ReplyTo::new(query) });
+        let keyring = self.codec.config().keyring.clone();
+        self.outputs.push_back(Output::PersistKeyring { token, keyring });
+    }
+
+    pub(super) fn keyring_persisted(&mut self, token: u64, result: Result<(), String>) {
+        if let Some(waiting) = self.persisting.remove(&token) {
+            let result = result.map_err(|error| format!("Failed to write keyring file: {error}"));
+            self.answer_key_change(&waiting.reply_to, result);
+        }
+    }
+
+    fn answer_key_change(&mut self, reply_to: &ReplyTo, result: Result<(), String>) {
+        let message = result.as_ref().err().map(String::as_str).unwrap_or_default();
+        let response = KeyResponse { result: result.is_ok(), message, ..KeyResponse::default() };
+        let mut payload = Vec::new();
+        SerfMessage::KeyResponse(response).encode(&mut payload);
+        self.reply(reply_to, 0, Some(&payload));
+    }
+
+    fn answer_key_list(&mut self, query: &Query<'_>, is_encrypted: bool) {
+        if !is_encrypted {
+            let text = "Keyring is empty (encryption not enabled)".into();
+            self.answer_key_change(&ReplyTo::new(query), Err(text));
+            return;
+        }
+        let keys: Vec<String> = self.codec.config().keyring.keys().iter().map(Key::to_base64).collect();
+        let limit = self.config.query_response_size_limit;
+        match fit_key_list(&keys, query, &self.own_name(), limit) {
+            Some(payload) => self.reply(&ReplyTo::new(query), 0, Some(&payload)),
+            None => self.notice(Level::Error, Layer::Serf, "key_list_too_large", None, || {
+                format!("not even one key fits an answer of {limit} bytes; the list is not sent")
+            }),
+        }
+    }
+}
+
+/// The key in a request. The first byte is skipped unseen, as Serf does.
+fn requested_key<'a>(query: &Query<'a>) -> Option<&'a [u8]> {
+    match SerfMessage::decode(query.payload?) {
+        Ok(SerfMessage::KeyRequest(request)) => Some(request.key),
+        _ => None,
+    }
+}
+
+/// The list of keys, cut until the whole response fits the limit. (Serf: `internal_query.go`, keyListResponseWithCorrectSize.)
+fn fit_key_list(keys: &[String], query: &Query<'_>, own_name: &str, limit: usize) -> Option<Vec<u8>> {
+    let encode = |shown: usize| {
+        let message = if shown == keys.len() {
+            String::new()
+        } else {
+            format!("truncated key list response, showing first {shown} of {} keys", keys.len())
+        };
+        let response = KeyResponse {
+            result: true,
+            message: &message,
+            keys: Some(keys[..shown].iter().map(String::as_str).collect()),
+            primary_key: keys.first().map_or("", String::as_str),
+        };
+        let mut payload = Vec::new();
+        SerfMessage::KeyResponse(response).encode(&mut payload);
+        payload
+    };
+    let fits = |payload: &[u8]| {
+        let whole = QueryResponse {
+            ltime: query.ltime,
+            id: query.id,
+            from: own_name,
+            flags: 0,
+            payload: Some(payload),
+        };
+        let mut message = Vec::new();
+        SerfMessage::QueryResponse(whole).encode(&mut message);
+        message.len() <= limit
+    };
+    let all = encode(keys.len());
+    if fits(&all) {
+        return Some(all);
+    }
+    let most = (limit / KEY_TEXT_BYTES_MIN).min(keys.len().saturating_sub(1));
+    (1..=most).rev().map(encode).find(|payload| fits(payload))
+}
