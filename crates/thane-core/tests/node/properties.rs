@@ -10,7 +10,9 @@ use thane_core::{
 };
 use thane_wire::gossip::{Ack, Message, Nack, NodeStateKind};
 use thane_wire::packet::{Checksum, Codec};
-use thane_wire::serf::{Join, Leave, PushPullState, SerfMessage, UserEvent, UserEvents};
+use thane_wire::serf::{
+    Join, Leave, PushPullState, Query, QueryResponse, Relay, SerfMessage, UserEvent, UserEvents,
+};
 use thane_wire::stream::{PushPull, Role};
 
 use super::support::{
@@ -94,6 +96,35 @@ fn serf_message() -> impl Strategy<Value = Vec<u8>> {
                     payload: Some(&payload),
                     coalesce: false,
                 }))
+            }
+        ),
+        (ltime(), 0..4_u32, any::<u8>(), prop::collection::vec(any::<u8>(), 0..10), 0..4_usize).prop_map(
+            move |(ltime, id, relay_factor, bytes, name)| {
+                let names = ["deploy", "_serf_ping", "_serf_conflict", "_serf_install-key"];
+                encoded(SerfMessage::Query(Query {
+                    ltime,
+                    id,
+                    addr: &[127, 0, 0, 2],
+                    port: 7946,
+                    source_node: "b",
+                    filters: (id == 3).then(|| vec![&bytes[..]]),
+                    flags: id,
+                    relay_factor,
+                    timeout_ns: 1_000_000_000,
+                    name: names[name],
+                    payload: Some(&bytes),
+                }))
+            }
+        ),
+        (ltime(), 0..4_u32, name(), prop::collection::vec(any::<u8>(), 0..10)).prop_map(
+            move |(ltime, id, from, payload)| {
+                let payload = Some(&payload[..]);
+                encoded(SerfMessage::QueryResponse(QueryResponse { ltime, id, from, flags: id & 1, payload }))
+            }
+        ),
+        (name(), place(), prop::collection::vec(any::<u8>(), 0..10)).prop_map(
+            move |(dest_name, dest, inner)| {
+                encoded(SerfMessage::Relay(Relay { dest: Some(dest), dest_name, inner: &inner }))
             }
         ),
         prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| user(&bytes)),
