@@ -88,6 +88,9 @@ impl From<tracing::Level> for LogLevel {
 
 /// Takes the lines for one monitoring client. It must not log: it is called with the log locked.
 pub(crate) trait LogSink: Send + Sync {
+    /// Whether the client wants no more lines; then it gets none and is forgotten.
+    fn is_gone(&self) -> bool;
+
     /// Takes a line, or drops it if the client is behind.
     fn take(&self, line: &Arc<str>) -> Taken;
 }
@@ -239,6 +242,8 @@ impl Log {
     /// Gives `sink` the lines of the ring at `level` and above, and each later one until it says that it is gone.
     pub(crate) fn monitor(&self, level: LogLevel, sink: Arc<dyn LogSink>) {
         let mut state = self.lock();
+        // A line at their level would find them gone, but at the level of errors it may never come.
+        state.monitors.retain(|(_level, sink)| !sink.is_gone());
         for line in state.ring.iter().filter(|line| line.level >= level) {
             sink.take(&line.text);
         }

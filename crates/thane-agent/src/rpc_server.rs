@@ -9,6 +9,7 @@
 
 mod client;
 mod commands;
+mod monitor;
 mod outbox;
 pub(crate) mod streams;
 

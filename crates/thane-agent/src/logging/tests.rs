@@ -1,9 +1,12 @@
+use std::sync::atomic::AtomicBool;
+
 use super::*;
 
 #[derive(Default)]
 struct Kept {
     lines: Mutex<Vec<String>>,
     room: usize,
+    gone: AtomicBool,
 }
 
 impl Kept {
@@ -18,6 +21,10 @@ impl Kept {
 }
 
 impl LogSink for Kept {
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
     fn take(&self, line: &Arc<str>) -> Taken {
         let mut lines = self.lines.lock().unwrap();
         if lines.len() == self.room {
@@ -55,6 +62,10 @@ fn lines_have_serfs_form() {
     assert_eq!(
         format_line(&now, LogLevel::Err, "agent", "leave failed\n"),
         "2026/11/21 19:56:01 [ERR] agent: leave failed"
+    );
+    assert_eq!(
+        format_line(&now, LogLevel::Warn, "serf", "a\u{1b}[31m\u{202e}b\r\n\tc"),
+        "2026/11/21 19:56:01 [WARN] serf: a\\x1b[31m\\u202eb\\x0d\n\tc"
     );
     let long = format_line(&now, LogLevel::Info, "agent", &"é".repeat(LINE_BYTES_MAX));
     assert!(long.len() <= LINE_BYTES_MAX + 3 && long.ends_with("é..."), "{} bytes", long.len());
@@ -115,4 +126,16 @@ fn a_monitor_that_is_behind_costs_one_notice_and_no_flood() {
         ["[INFO] agent: one", "[INFO] agent: two", "[WARN] agent.ipc: Dropping logs to ipc.client: test"],
         "the notice about a drop must not beget another"
     );
+}
+
+#[test]
+fn monitors_that_are_gone_are_forgotten_though_no_line_is_for_them() {
+    let (log, _written) = log();
+    for _client in 0..100 {
+        let monitor = Kept::with_room(usize::MAX);
+        log.monitor(LogLevel::Err, Arc::clone(&monitor) as Arc<dyn LogSink>);
+        log.write(LogLevel::Info, "agent.ipc", "Accepted client");
+        monitor.gone.store(true, Ordering::Relaxed);
+    }
+    assert_eq!(log.lock().monitors.len(), 1, "only the last, until the next one comes");
 }

@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::AuthKey;
-use super::outbox::{MonitorSink, Outbox, Source};
+use super::monitor::MonitorSink;
+use super::outbox::{Outbox, Source};
 use crate::agent::Agent;
 use crate::agent::event::rpc_member;
 use crate::agent::filter::EventFilter;

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use thane_wire::rpc::Record;
 use tokio::sync::Notify;
 
-use crate::logging::{LogSink, RING_LINES, Taken};
+use crate::logging::RING_LINES;
 
 /// Records of one stream or monitor waiting for one client. The newest are dropped beyond that. (Serf: `ipc.go`, 512
 /// for both.)
@@ -245,52 +244,10 @@ impl Queue {
     }
 }
 
-/// Log lines for a client that monitors.
-#[derive(Debug)]
-pub(super) struct MonitorSink {
-    outbox: Arc<Outbox>,
-    seq: u64,
-    source: Source,
-    stopped: std::sync::atomic::AtomicBool,
-}
-
-impl MonitorSink {
-    pub(super) fn new(outbox: Arc<Outbox>, seq: u64, source: Source) -> Self {
-        Self { outbox, seq, source, stopped: false.into() }
-    }
-
-    /// The client asked for no more.
-    pub(super) fn stop(&self) {
-        self.stopped.store(true, std::sync::atomic::Ordering::Relaxed);
-    }
-
-    /// Sequence number of the request that began it.
-    pub(super) fn seq(&self) -> u64 {
-        self.seq
-    }
-}
-
-impl LogSink for MonitorSink {
-    fn take(&self, line: &Arc<str>) -> Taken {
-        if self.stopped.load(std::sync::atomic::Ordering::Relaxed) {
-            return Taken::Gone;
-        }
-        let mut bytes = Vec::with_capacity(line.len() + 32);
-        Record::Log(line.to_string()).encode(self.seq, &mut bytes);
-        match self.outbox.record(self.source, bytes) {
-            Pushed::Queued => Taken::Queued,
-            Pushed::Dropped => Taken::Dropped,
-            Pushed::DroppedAndDue(count) => Taken::DroppedAndDue(format!(
-                "Dropping logs to ipc.client: {} ({count} records dropped so far)",
-                self.outbox.client
-            )),
-            Pushed::Gone => Taken::Gone,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn outbox() -> Outbox {
