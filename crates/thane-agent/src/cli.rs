@@ -5,6 +5,7 @@
 //! standard error. The rules of [`Invocation::of`] are those of the CLI package that Serf uses.
 
 mod connection;
+mod encoding;
 mod event;
 mod force_leave;
 mod info;

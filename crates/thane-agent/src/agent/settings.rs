@@ -95,7 +95,7 @@ pub(crate) fn flags() -> FlagSet {
         .string("role", "", "Value of the tag 'role' (old; use -tag role=VALUE).")
         .list("tag", "Tag of this node, KEY=VALUE.")
         .string("rpc-addr", "127.0.0.1:7373", "Address for the commands, HOST:PORT.")
-        .bool("rejoin", false, "Rejoin after a leave; needs a snapshot.")
+        .bool("rejoin", false, "Rejoin after a leave; does nothing without -snapshot.")
         .bool("disable-compression", false, "Send nothing compressed.")
         .string("broadcast-timeout", "", "Time that a message to all members is given (default 5s).");
     let set = set

@@ -128,7 +128,11 @@ fn describe(failure: &StartError) -> String {
                 hostport::error_text(error)
             )
         }
-        StartError::NoAdvertiseAddress { .. } => format!("Failed to create memberlist: {failure}"),
+        StartError::NoAdvertiseAddress { bind, problem } => format!(
+            "Failed to create memberlist: Failed to get final advertise address: {problem}; the agent listens on \
+             {bind}, so name the address that the other members reach it at with -advertise, or listen on one \
+             address with -bind"
+        ),
         other => other.to_string(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::connection::{connect, failed, with_connection};
-use super::members::Format;
+use super::encoding::{Format, as_json};
 use super::{Failure, Output};
 use crate::goflags::{FlagSet, Parsed};
 
@@ -22,7 +22,7 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     let stats = connect(parsed)?.stats().map_err(|error| failed("querying agent", &error))?;
     let text = match Format::of(parsed)? {
         Format::Text => as_text(&stats),
-        Format::Json => super::members::as_json(&stats)?,
+        Format::Json => as_json(&stats)?,
     };
     output.line(&text)?;
     Ok(())

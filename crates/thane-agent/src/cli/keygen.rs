@@ -17,7 +17,8 @@ pub(super) fn flags() -> FlagSet {
         "Makes a random key that encrypts the traffic between agents, for 'thane agent -encrypt'. Every agent of a\n\
          cluster needs the same one.",
     )
-    .example("thane agent -encrypt=$(thane keygen)")
+    .example("thane keygen >cluster.key")
+    .example("thane agent -encrypt=$(cat cluster.key)")
 }
 
 /// Prints a new key; arguments are ignored, as Serf does.

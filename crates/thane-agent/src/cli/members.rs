@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::connection::{connect, failed, with_connection};
+use super::encoding::{Format, as_json};
 use super::tags::tag_map;
 use super::{Failure, Output, complain};
 use crate::client::{Member, MemberFilter, ip_of};
-use crate::format::{go_quote, json, table};
+use crate::format::table;
 use crate::goflags::{FlagSet, Parsed};
 
 const ROLE_WARNING: &str = "Deprecation warning: 'Role' has been replaced with 'Tags'";
@@ -19,7 +20,8 @@ pub(super) fn flags() -> FlagSet {
         "members",
         "members [flags]",
         "Lists the members of the cluster as an agent sees them: name, address, status and tags. Status is alive,\n\
-         leaving, left or failed. A filter is a regular expression that must match from end to end.",
+         leaving, left or failed. A filter is a regular expression that must match from end to end; alternatives\n\
+         stand in parentheses.",
     ))
     .bool("detailed", false, "Also show which protocol versions a member speaks.")
     .string("format", "text", "How to print: text or json.")
@@ -28,6 +30,7 @@ pub(super) fn flags() -> FlagSet {
     .string("role", "", "List only members whose tag 'role' matches; -tag role=... says the same.")
     .list("tag", "List only members whose tag matches, as key=regexp.")
     .example("thane members -status=alive -tag role=web")
+    .example("thane members -status='(left|failed)'")
     .example("thane members -format=json")
 }
 
@@ -59,32 +62,6 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     };
     output.line(&text)?;
     Ok(())
-}
-
-/// How a command that has `-format` prints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    Text,
-    Json,
-}
-
-impl Format {
-    /// The value of `-format`.
-    pub(super) fn of(parsed: &Parsed) -> Result<Self, Failure> {
-        match parsed.string("format") {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            other => Err(Failure::mendable(
-                format!("Encoding error: Invalid output format {}", go_quote(other)),
-                "-format is text or json.",
-            )),
-        }
-    }
-}
-
-/// `value` as JSON, or the failure that says why not.
-pub(super) fn as_json(value: &impl Serialize) -> Result<String, Failure> {
-    json(value).map_err(|error| Failure::told(format!("Encoding error: {error}")))
 }
 
 /// The address as Go joins it: `1.2.3.4:7946` or `[::1]:7946`.
