@@ -68,7 +68,7 @@ use crate::stats::{Counters, Stats};
 use crate::table::{MemberId, Table};
 use crate::time::Time;
 use crate::timers::{Timer, Timers};
-use crate::vivaldi::{VivaldiClient, VivaldiConfig};
+use crate::vivaldi::VivaldiClient;
 
 /// Where the local node stands between start and stop. (Serf: `serf.go`, `SerfState`.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,9 +211,7 @@ impl Node {
             let value = format!("{} bytes", config.label.len());
             vec![ConfigError { field: "label", value, rule: "must have at most 255 bytes" }]
         })?;
-        let vivaldi = config.coordinates.then(|| {
-            VivaldiClient::new(VivaldiConfig::default()).expect("invariant: Serf's settings are in range")
-        });
+        let vivaldi = config.coordinates.then(VivaldiClient::default);
         let mut rng = Rng::new(seed);
         let mut table = Table::default();
         let name: Arc<str> = Arc::from(config.name.as_str());

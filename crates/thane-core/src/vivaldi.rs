@@ -130,6 +130,10 @@ impl VivaldiClient {
                 return Err(CoordinateError::Setting(setting));
             }
         }
+        Ok(Self::at_origin(config))
+    }
+
+    fn at_origin(config: VivaldiConfig) -> Self {
         let origin = Coordinate {
             vec: vec![0.0; config.dimensionality],
             error: config.error_max,
@@ -137,7 +141,7 @@ impl VivaldiClient {
             height: config.height_min,
         };
         let residuals = vec![0.0; config.adjustment_window];
-        Ok(Self { config, coordinate: origin.clone(), origin, residuals, next_residual: 0, resets: 0 })
+        Self { config, coordinate: origin.clone(), origin, residuals, next_residual: 0, resets: 0 }
     }
 
     /// Where we are.
@@ -261,6 +265,13 @@ impl VivaldiClient {
     }
 }
 
+impl Default for VivaldiClient {
+    /// A member at the origin, with Serf's settings.
+    fn default() -> Self {
+        Self::at_origin(VivaldiConfig::default())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,7 +305,7 @@ mod tests {
             change(&mut config);
             VivaldiClient::new(config).err()
         };
-        assert_eq!(with(|_| {}), None);
+        assert_eq!(with(|_| {}), None, "the default can be used");
         let refused = |name| Some(CoordinateError::Setting(name));
         assert_eq!(with(|config| config.dimensionality = 0), refused("dimensionality"));
         assert_eq!(with(|config| config.dimensionality = 65), refused("dimensionality"));
