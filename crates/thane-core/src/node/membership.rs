@@ -263,10 +263,16 @@ impl Node {
         self.gossip_suspect(id, suspect);
         self.table[id].incarnation = suspect.incarnation;
         self.table.set_state(id, State::Suspect, self.now);
+        // A node that does not probe still hears accusations. Differs from Serf: there such a suspicion lasts no time at all.
+        let interval = if self.config.probe_interval.is_zero() {
+            Duration::from_secs(1)
+        } else {
+            self.config.probe_interval
+        };
         let terms = SuspicionTerms::new(
             self.config.suspicion_mult,
             self.config.suspicion_max_timeout_mult,
-            self.config.probe_interval,
+            interval,
             self.table.known(),
         );
         let serial = self.next_suspicion;
