@@ -29,14 +29,15 @@ fn main() -> ExitCode {
         return one(seed);
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let summary = sweep(&seeds(base, count as usize), threads, |done| {
+    let summary = sweep(&seeds(base, count as usize), threads, |done, failure| {
+        // At once: a sweep of many seeds may be stopped before it ends.
+        if let Some(failure) = failure {
+            println!("{failure}\n");
+        }
         if done.is_multiple_of(100) {
             eprintln!("{done} of {count}");
         }
     });
-    for failure in &summary.failures {
-        println!("{failure}\n");
-    }
     println!("{summary}");
     if summary.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

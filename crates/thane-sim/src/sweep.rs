@@ -91,8 +91,8 @@ pub fn seeds(base: u64, count: usize) -> Vec<u64> {
 }
 
 /// Runs the standard mix of faults ([`Scenario::draw`]) for each of these seeds. `progress` is told after each run how
-/// many are done. Threads only share out the seeds; each run is the same on any number of them.
-pub fn sweep(seeds: &[u64], threads: usize, progress: impl Fn(usize) + Sync) -> Summary {
+/// many are done, and of its failure if it failed. Threads only share out the seeds; each run is the same on any number of them.
+pub fn sweep(seeds: &[u64], threads: usize, progress: impl Fn(usize, Option<&Failure>) + Sync) -> Summary {
     let next = AtomicUsize::new(0);
     let summary = Mutex::new(Summary::default());
     std::thread::scope(|scope| {
@@ -101,11 +101,11 @@ pub fn sweep(seeds: &[u64], threads: usize, progress: impl Fn(usize) + Sync) -> 
                 while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let result = Scenario::draw(*seed).run();
                     let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
-                    match result {
-                        Ok(report) => summary.add(&report),
-                        Err(failure) => summary.failures.push(*failure),
+                    match &result {
+                        Ok(report) => summary.add(report),
+                        Err(failure) => summary.failures.push(Failure::clone(failure)),
                     }
-                    progress(summary.passed + summary.failures.len());
+                    progress(summary.passed + summary.failures.len(), result.as_ref().err().map(|it| &**it));
                     if summary.failures.len() >= FAILURES_MAX {
                         return;
                     }

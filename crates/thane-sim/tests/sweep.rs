@@ -24,7 +24,7 @@ fn the_standard_mix_of_faults_keeps_every_rule() {
     }
     let base = number("THANE_SIM_BASE").unwrap_or(0x0074_6861_6e65);
     let count = number("THANE_SIM_SEEDS").unwrap_or(200) as usize;
-    let summary = sweep(&seeds(base, count), 2, |_| {});
+    let summary = sweep(&seeds(base, count), 2, |_, _| {});
     println!("base {base}, {count} seeds\n{summary}");
     let failures: Vec<String> = summary.failures.iter().map(ToString::to_string).collect();
     assert!(failures.is_empty(), "base {base}:\n{}\n{summary}", failures.join("\n\n"));
