@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use thane_core::{Config, Key, Keyring, Seed, Tags};
 
 use crate::addr;
 use crate::advertise;
-use crate::driver;
+use crate::driver::{self, Files};
 use crate::error::StartError;
 use crate::events::Events;
+use crate::keyring_file;
 use crate::node::Node;
 use crate::sockets;
 
@@ -54,6 +56,7 @@ pub struct Builder {
     tags: Tags,
     profile: Profile,
     keyring: Keyring,
+    keyring_file: Option<PathBuf>,
     label: String,
     protocol: Option<u8>,
     compression: Option<bool>,
@@ -120,6 +123,14 @@ impl Builder {
         self
     }
 
+    /// Encrypts with the keys in this file, the first one the primary, and writes it anew whenever a member changes the cluster's
+    /// keys ([`Node::install_key`]). It is a JSON array of keys in base64, as Serf has it, and must exist and hold a key. It
+    /// replaces [`Builder::key`] and [`Builder::keyring`], which must not be given beside it.
+    pub fn keyring_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.keyring_file = Some(path.into());
+        self
+    }
+
     /// The cluster's label: packets of clusters with another one are refused. Default: none.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
@@ -178,10 +189,24 @@ impl Builder {
             Some(interface) => advertise::on_interface(interface, bind)?,
             None => bind,
         };
+        self.load_keyring().await?;
         let sockets = sockets::listen(bind)?;
         let advertise = self.advertise_addr(sockets.addr).await?;
-        let config = self.config(name, advertise, sockets.addr.port());
-        driver::start(config, seed()?, sockets)
+        let files = Files { keyring: self.keyring_file.take() };
+        let mut config = self.config(name, advertise, sockets.addr.port());
+        config.persist_keyring |= files.keyring.is_some();
+        driver::start(config, seed()?, sockets, files)
+    }
+
+    /// Takes the key ring from its file, if it has one.
+    async fn load_keyring(&mut self) -> Result<(), StartError> {
+        let Some(path) = self.keyring_file.clone() else { return Ok(()) };
+        if !self.keyring.is_empty() {
+            let problem = "Encryption key not allowed while using a keyring".to_owned();
+            return Err(StartError::KeyringFile { path, problem });
+        }
+        self.keyring = blocking(move || keyring_file::load(&path)).await?;
+        Ok(())
     }
 
     /// The address to announce, given the one we listen on.
@@ -212,6 +237,18 @@ impl Builder {
     }
 }
 
+/// Does file work where it holds nobody up.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only the end of the runtime cancels it, and then nobody polls this any more.
+            Err(_cancelled) => std::future::pending().await,
+        },
+    }
+}
+
 fn seed() -> Result<Seed, StartError> {
     let mut bytes = [0; 32];
     // The library's error says nothing but that it is one.
@@ -229,6 +266,7 @@ impl fmt::Debug for Builder {
             .field("tags", &self.tags)
             .field("profile", &self.profile)
             .field("keyring", &self.keyring)
+            .field("keyring_file", &self.keyring_file)
             .field("label", &self.label)
             .field("protocol", &self.protocol)
             .field("compression", &self.compression)

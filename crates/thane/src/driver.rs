@@ -10,23 +10,27 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use thane_core::{
-    BroadcastTimeout, CommandError, Config, JoinFailure, Node as Core, OpId, Outcome, Output, Prune, Replay,
-    Seed, StreamFailure, StreamId, Tags, Time,
+    BroadcastTimeout, CommandError, Config, JoinFailure, KeyCommand, KeyReport, Keyring, Node as Core, OpId,
+    Outcome, Output, Prune, QueryId, QueryReply, QueryToken, Replay, RespondError, Seed, StreamFailure,
+    StreamId, Tags, Time,
 };
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::advertise;
 use crate::error::StartError;
 use crate::events::{Event, Events, Hub};
+use crate::keyring_file::KeyringWriter;
 use crate::log;
 use crate::node::{Coalesce, Inner, Last, Node, Stopped};
+use crate::query::{Asker, Query, QueryReplies};
 use crate::sockets::{self, Sockets};
 use crate::streams::{self, StreamEvent, Streams, What};
 
@@ -55,6 +59,9 @@ pub(crate) enum Command {
     ForceLeave { name: String, prune: Prune, reply: Reply<Settled> },
     UserEvent { name: String, payload: Bytes, coalesce: Coalesce, reply: Reply<Result<u64, CommandError>> },
     SetTags { tags: Tags, reply: Reply<Settled> },
+    Query { query: Query, reply: Reply<Result<QueryReplies, CommandError>> },
+    Respond { query: QueryToken, payload: Bytes, reply: Reply<Result<(), RespondError>> },
+    Keys { command: KeyCommand, relay_factor: u8, reply: Reply<Result<KeyReport, CommandError>> },
     Read(Box<dyn FnOnce(&Core) + Send>),
     ReadIo { reply: Reply<IoCounters> },
 }
@@ -85,8 +92,20 @@ pub struct IoCounters {
     pub streams_overflowed: u64,
 }
 
+/// The files that a node keeps.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    /// Where changes of the key ring are written.
+    pub(crate) keyring: Option<PathBuf>,
+}
+
 /// Starts a node on sockets that are open.
-pub(crate) fn start(config: Config, seed: Seed, sockets: Sockets) -> Result<(Node, Events), StartError> {
+pub(crate) fn start(
+    config: Config,
+    seed: Seed,
+    sockets: Sockets,
+    files: Files,
+) -> Result<(Node, Events), StartError> {
     let start = Instant::now();
     let flush_max = config.tcp_timeout;
     let core = Core::new(config, seed, Time::ZERO).map_err(StartError::Config)?;
@@ -103,7 +122,7 @@ pub(crate) fn start(config: Config, seed: Seed, sockets: Sockets) -> Result<(Nod
         advertise_addr: core.config().advertise,
         start,
         first_self: core.local(),
-        commands: commands_in,
+        commands: commands_in.clone(),
         stop: stop_in,
         stopped,
         last: Arc::clone(&last),
@@ -116,9 +135,13 @@ pub(crate) fn start(config: Config, seed: Seed, sockets: Sockets) -> Result<(Nod
         packet: vec![0; PACKET_BYTES_MAX],
         streams: Streams::new(flush_max),
         commands,
+        commands_in,
         stop,
         hub: Arc::clone(&hub),
         pending: BTreeMap::new(),
+        askers: BTreeMap::new(),
+        abandoned: Arc::new(Notify::new()),
+        keyring: files.keyring.map(KeyringWriter::start),
         failures: VecDeque::new(),
         io: IoCounters::default(),
         receive_pause: Pause::default(),
@@ -191,10 +214,17 @@ struct Driver {
     packet: Vec<u8>,
     streams: Streams,
     commands: mpsc::Receiver<Command>,
+    /// Given to each query that is delivered, for its answer.
+    commands_in: mpsc::Sender<Command>,
     stop: watch::Receiver<bool>,
     hub: Arc<Hub>,
     /// Who waits for the end of which command.
     pending: BTreeMap<OpId, Pending>,
+    /// Who waits for replies to which query.
+    askers: BTreeMap<QueryId, Asker>,
+    /// One of them may have stopped waiting.
+    abandoned: Arc<Notify>,
+    keyring: Option<KeyringWriter>,
     /// What went wrong while doing what the core said, to be told to it afterwards.
     failures: VecDeque<Failure>,
     io: IoCounters,
@@ -207,11 +237,13 @@ enum Pending {
     Join(Reply<Result<JoinOutcome, CommandError>>),
     Leave(Reply<Result<(), CommandError>>),
     Settle(Reply<Settled>),
+    Keys(Reply<Result<KeyReport, CommandError>>),
 }
 
 enum Failure {
     Send { to: SocketAddr, error: String },
     Stream { stream: StreamId, failure: StreamFailure },
+    Keyring { token: u64, result: Result<(), String> },
 }
 
 impl Driver {
@@ -222,7 +254,12 @@ impl Driver {
         }
         self.drain();
         let stopped = self.serve().await;
+        // Nobody gets an answer any more.
+        self.askers.clear();
         self.streams.shutdown().await;
+        if let Some(keyring) = self.keyring.take() {
+            keyring.finish().await;
+        }
         tracing::debug!(target: "thane::driver", kind = "node_stopped", "the node has stopped: {stopped:?}");
         (stopped, Last { core: self.core, io: self.io })
     }
@@ -254,6 +291,11 @@ impl Driver {
                 }
                 Some(command) = self.commands.recv(), if self.pending.len() < PENDING_MAX => self.command(command),
                 () = self.hub.marker_wanted.notified() => self.hub.mark(&mut || self.core.members().collect()),
+                () = self.abandoned.notified() => self.forget_abandoned_queries(),
+                Some((token, result)) = written(&mut self.keyring) => {
+                    self.core.handle_keyring_persisted(self.now(), token, result);
+                    self.drain();
+                }
                 () = &mut sleep => {}
             }
             let busy = self.receive_packets() | self.receive_stream_events();
@@ -396,6 +438,18 @@ impl Driver {
             Command::UserEvent { name, payload, coalesce, reply } => {
                 answer(reply, self.core.user_event(now, &name, &payload, coalesce == Coalesce::Yes));
             }
+            Command::Query { query, reply } => {
+                answer(reply, self.query(now, &query));
+            }
+            Command::Respond { query, payload, reply } => {
+                answer(reply, self.core.respond(now, query, &payload));
+            }
+            Command::Keys { command, relay_factor, reply } => {
+                match self.core.keys(now, command, relay_factor) {
+                    Ok(op) => _ = self.pending.insert(op, Pending::Keys(reply)),
+                    Err(error) => answer(reply, Err(error)),
+                }
+            }
             Command::Read(read) => read(&self.core),
             Command::ReadIo { reply } => answer(reply, self.io),
         }
@@ -407,6 +461,24 @@ impl Driver {
             Ok(op) => _ = self.pending.insert(op, Pending::Settle(reply)),
             Err(error) => answer(reply, Err(error)),
         }
+    }
+
+    fn query(&mut self, now: Time, query: &Query) -> Result<QueryReplies, CommandError> {
+        let id = self.core.query(now, &query.name, &query.payload, &query.params)?;
+        let (asker, replies) = Asker::new(&self.abandoned);
+        self.askers.insert(id, asker);
+        Ok(replies)
+    }
+
+    fn forget_abandoned_queries(&mut self) {
+        let now = self.now();
+        let abandoned = self.askers.iter().filter(|(_, asker)| asker.is_abandoned());
+        let abandoned: Vec<QueryId> = abandoned.map(|(query, _)| *query).collect();
+        for query in abandoned {
+            self.askers.remove(&query);
+            self.core.cancel_query(now, query);
+        }
+        self.drain();
     }
 
     // ---- outputs ----
@@ -428,6 +500,9 @@ impl Driver {
                 Some(Failure::Send { to, error }) => self.core.handle_send_failed(now, to, &error),
                 Some(Failure::Stream { stream, failure }) => {
                     self.core.handle_stream_failed(now, stream, failure);
+                }
+                Some(Failure::Keyring { token, result }) => {
+                    self.core.handle_keyring_persisted(now, token, result);
                 }
                 None => return,
             }
@@ -458,12 +533,14 @@ impl Driver {
                     |failure| !matches!(failure, Failure::Stream { stream: failed, .. } if *failed == stream),
                 );
             }
-            Output::Event(event) => match Event::from_core(event) {
+            Output::Event(event) => match Event::from_core(event, &self.commands_in) {
                 Some(event) => self.hub.publish(event),
                 None => {
                     tracing::warn!(target: "thane::driver", kind = "unknown_event", "an event of an unknown kind");
                 }
             },
+            Output::Reply { query, reply } => self.reply(query, reply),
+            Output::PersistKeyring { token, keyring } => self.persist_keyring(token, keyring),
             Output::Done { op, outcome } => self.done(op, outcome),
             Output::Notice(notice) => log::tell(&notice),
             Output::Stop(reason) => self.must_stop = Some(Stopped::NameConflict(reason.to_string())),
@@ -485,6 +562,24 @@ impl Driver {
         }
     }
 
+    fn reply(&mut self, query: QueryId, reply: QueryReply) {
+        if let Some(asker) = self.askers.get(&query)
+            && !asker.tell(reply)
+        {
+            self.askers.remove(&query);
+        }
+    }
+
+    fn persist_keyring(&mut self, token: u64, keyring: Keyring) {
+        let begun = match &self.keyring {
+            Some(writer) => writer.write(token, keyring),
+            None => Err("the node has no key ring file".to_owned()),
+        };
+        if begun.is_err() {
+            self.failures.push_back(Failure::Keyring { token, result: begun });
+        }
+    }
+
     fn done(&mut self, op: OpId, outcome: Outcome) {
         match (self.pending.remove(&op), outcome) {
             (Some(Pending::Join(reply)), Outcome::Join { contacted, failed }) => {
@@ -494,12 +589,21 @@ impl Driver {
             (Some(Pending::Settle(reply)), Outcome::ForceLeave(result) | Outcome::SetTags(result)) => {
                 answer(reply, Ok(result));
             }
+            (Some(Pending::Keys(reply)), Outcome::Keys(report)) => answer(reply, Ok(report)),
             (pending, outcome) => {
                 // The core answers each command once and in kind; dropping the reply tells the caller otherwise.
                 debug_assert!(false, "{op:?} ended as {outcome:?}, known: {}", pending.is_some());
                 tracing::error!(target: "thane::driver", kind = "unknown_outcome", "{op:?} ended as {outcome:?}: a bug in thane, please report it");
             }
         }
+    }
+}
+
+/// What the writer of the key ring has done; never, if there is none.
+async fn written(keyring: &mut Option<KeyringWriter>) -> Option<(u64, Result<(), String>)> {
+    match keyring {
+        Some(keyring) => keyring.written().await,
+        None => std::future::pending().await,
     }
 }
 

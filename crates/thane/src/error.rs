@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use thane_core::{BroadcastTimeout, CommandError, ConfigError};
 use thiserror::Error;
@@ -54,6 +55,14 @@ pub enum StartError {
     #[error("the host name of this machine cannot be determined ({problem}); give the node a name")]
     NoName {
         /// What was tried.
+        problem: String,
+    },
+    /// The key ring file cannot be used. Shown in Serf's words.
+    #[error("{problem}")]
+    KeyringFile {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
         problem: String,
     },
     /// Settings that cannot be used, all of them.
@@ -150,6 +159,66 @@ pub enum SetTagsError {
     /// They are set, but the word may not have reached the others.
     #[error(transparent)]
     NotSpread(#[from] BroadcastTimeout),
+}
+
+/// Why a question was not asked. Nothing was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// It was refused.
+    #[error(transparent)]
+    Refused(#[from] CommandError),
+    /// The node has stopped.
+    #[error("{}", CommandError::Stopped)]
+    Stopped,
+}
+
+/// Why an answer was not sent. The texts are Serf's where it has them.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RespondError {
+    /// The query was so long ago that it is forgotten.
+    #[error("{}", thane_core::RespondError::Unknown)]
+    Unknown,
+    /// It was answered before.
+    #[error("{}", thane_core::RespondError::AlreadySent)]
+    AlreadySent,
+    /// Its deadline has passed.
+    #[error("{}", thane_core::RespondError::Late)]
+    Late,
+    /// The encoded answer is too large. A shorter one may be tried.
+    #[error("{}", thane_core::RespondError::TooLarge { limit: *limit })]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The node has stopped.
+    #[error("{}", CommandError::Stopped)]
+    Stopped,
+}
+
+impl From<thane_core::RespondError> for RespondError {
+    fn from(error: thane_core::RespondError) -> Self {
+        match error {
+            thane_core::RespondError::AlreadySent => Self::AlreadySent,
+            thane_core::RespondError::Late => Self::Late,
+            thane_core::RespondError::TooLarge { limit } => Self::TooLarge { limit },
+            // The core's enum may grow; what it has no query for is unknown.
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Why nobody was asked about keys.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum KeysError {
+    /// It was refused.
+    #[error(transparent)]
+    Refused(#[from] CommandError),
+    /// The node has stopped.
+    #[error("{}", CommandError::Stopped)]
+    Stopped,
 }
 
 #[cfg(test)]

@@ -9,8 +9,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use thane_core::{Change, Member, UserEvent};
-use tokio::sync::Notify;
+use thane_core::{Change, Coalescable, Member, MemberEventKind, UserEvent};
+use tokio::sync::{Notify, mpsc};
+
+use crate::driver::Command;
+use crate::query::IncomingQuery;
 
 /// How many events wait for a subscriber that does not read; more are counted instead of kept.
 pub const EVENT_QUEUE_MAX: usize = 1024;
@@ -35,13 +38,16 @@ pub enum Event {
     Refuted(Change),
     /// A user event.
     User(UserEvent),
+    /// A query, to be answered with [`IncomingQuery::respond`]. Several subscribers may get it; the first answer counts.
+    Query(IncomingQuery),
     /// This subscriber did not read fast enough, and missed events.
     Missed(Missed),
 }
 
 impl Event {
-    /// The core's event as the application sees it; `None` for a kind that this version of the library does not know.
-    pub(crate) fn from_core(event: thane_core::Event) -> Option<Self> {
+    /// The core's event as the application sees it; `None` for a kind that this version of the library does not know. Answers
+    /// to queries go to the driver through `commands`.
+    pub(crate) fn from_core(event: thane_core::Event, commands: &mpsc::Sender<Command>) -> Option<Self> {
         use thane_core::Event as Core;
         Some(match event {
             Core::Joined(change) => Self::Joined(change),
@@ -52,8 +58,29 @@ impl Event {
             Core::Suspected(change) => Self::Suspected(change),
             Core::Refuted(change) => Self::Refuted(change),
             Core::User(event) => Self::User(event),
+            Core::Query(event) => Self::Query(IncomingQuery::new(event, commands.clone())),
             _ => return None,
         })
+    }
+}
+
+/// Holds events back, to tell several as one; see [`thane_core::Coalescer`].
+pub type Coalescer = thane_core::Coalescer<Event>;
+
+/// What comes out of a [`Coalescer`].
+pub type CoalescedEvent = thane_core::CoalescedEvent<Event>;
+
+impl From<Event> for Coalescable<Event> {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::Joined(change) => Self::Member(MemberEventKind::Join, change),
+            Event::Left(change) => Self::Member(MemberEventKind::Leave, change),
+            Event::Failed(change) => Self::Member(MemberEventKind::Failed, change),
+            Event::Updated(change) => Self::Member(MemberEventKind::Update, change),
+            Event::Reaped(change) => Self::Member(MemberEventKind::Reap, change),
+            Event::User(event) => Self::User(event),
+            other => Self::Other(other),
+        }
     }
 }
 

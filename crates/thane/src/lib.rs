@@ -45,22 +45,30 @@ mod builder;
 mod driver;
 mod error;
 mod events;
+mod files;
+mod keyring_file;
+mod keys;
 mod log;
 mod node;
+mod query;
 mod sockets;
 mod streams;
 
 pub use addr::DEFAULT_PORT;
 pub use builder::{Builder, Profile};
 pub use driver::IoCounters;
-pub use error::{ForceLeaveError, JoinError, LeaveError, SetTagsError, StartError};
-pub use events::{EVENT_QUEUE_MAX, Event, Events, Missed};
+pub use error::{
+    ForceLeaveError, JoinError, KeysError, LeaveError, QueryError, RespondError, SetTagsError, StartError,
+};
+pub use events::{CoalescedEvent, Coalescer, EVENT_QUEUE_MAX, Event, Events, Missed};
 pub use node::{Coalesce, JoinReport, Node, Stopped};
+pub use query::{IncomingQuery, Query, QueryReplies, REPLY_QUEUE_MAX, Reply};
 pub use thane_core::{
-    BroadcastTimeout, Cause, Change, CommandError, Config, ConfigError, Counters, Evidence, ExchangeError,
-    JoinFailure, Key, KeyError, Keyring, Layer, Level, LifeState, Member, NAME_BYTES_MAX, Notice, Path,
-    Pattern, PatternError, ProbeFailure, Prune, Replay, State, Stats, Status, StopReason, Tags, TcpProbe,
-    Time, USER_EVENT_BYTES_MAX, UserEvent, Versions,
+    BroadcastTimeout, Cause, Change, CoalesceConfig, CommandError, Config, ConfigError, Coordinate, Counters,
+    Evidence, ExchangeError, JoinFailure, Key, KeyCommand, KeyError, KeyReport, Keyring, Layer, Level,
+    LifeState, Member, MemberEventKind, NAME_BYTES_MAX, Notice, Path, Pattern, PatternError, Periods,
+    ProbeFailure, Prune, Replay, State, Stats, Status, StopReason, Tags, TcpProbe, Time,
+    USER_EVENT_BYTES_MAX, UserEvent, Versions,
 };
 
 /// The README's example must compile.

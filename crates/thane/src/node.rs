@@ -6,11 +6,12 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use thane_core::{
-    BroadcastTimeout, CommandError, Counters, Evidence, LifeState, Member, Node as Core, Prune, Replay,
-    Stats, Tags, Time,
+    BroadcastTimeout, CommandError, Coordinate, Counters, Evidence, LifeState, Member, Node as Core, Prune,
+    Replay, Stats, Tags, Time, vivaldi,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -282,6 +283,29 @@ impl Node {
         self.read(move |core| core.evidence(&name)).await.unwrap_or_default()
     }
 
+    /// Where the node lies in the network's space, in which distance is round trip time. `None` when coordinates are turned
+    /// off ([`crate::Config::coordinates`]).
+    pub async fn coordinate(&self) -> Option<Coordinate> {
+        self.read(Core::coordinate).await.flatten()
+    }
+
+    /// A member's coordinate, as it told it with its last answer to a probe of this node. `None` for a member that is not
+    /// known or has not been probed yet.
+    pub async fn cached_coordinate(&self, name: &str) -> Option<Coordinate> {
+        let name = name.to_owned();
+        self.read(move |core| core.cached_coordinate(&name)).await.flatten()
+    }
+
+    /// The estimated round trip between two members, of which this node may be one. `None` until both have a coordinate.
+    ///
+    /// Each member measures one round trip a probe interval, so an estimate takes some dozens of these to become good.
+    pub async fn rtt(&self, a: &str, b: &str) -> Option<Duration> {
+        let (a, b) = (a.to_owned(), b.to_owned());
+        let both = self.read(move |core| Some((core.cached_coordinate(&a)?, core.cached_coordinate(&b)?)));
+        let (a, b) = both.await.flatten()?;
+        vivaldi::distance(&a, &b)
+    }
+
     /// Whether the node is alive, leaving or has left.
     pub async fn life_state(&self) -> LifeState {
         self.read(Core::life_state).await.unwrap_or(LifeState::Alive)
@@ -312,7 +336,7 @@ impl Node {
     }
 
     /// Sends a command and waits for its answer; `None` if the node has stopped.
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+    pub(crate) async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.inner.commands.send(command(reply)).await.ok()?;
         answer.await.ok()

@@ -1,0 +1,83 @@
+//! Writing files so that what was there survives until what is new is safe.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Replaces the content of a file: writes a file beside it, brings it to the disk, and renames it over. Whoever reads, and
+/// whoever comes after a power failure, finds the old content or the new one. The mode stays; a new file is for its owner alone.
+///
+/// Where the directory does not let us (a single file that is mounted into a container), the file is overwritten in place.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    // A link stays a link.
+    let path = fs::canonicalize(path).unwrap_or_else(|_missing| path.to_owned());
+    let beside = with_suffix(&path, ".tmp");
+    match write_beside(&beside, &path, content, 0o600).and_then(|()| rename(&beside, &path)) {
+        Err(error) if is_about_the_directory(&error) => {
+            drop(fs::remove_file(&beside));
+            let mut file = OpenOptions::new().write(true).truncate(true).open(&path)?;
+            file.write_all(content)?;
+            file.sync_all()
+        }
+        Err(error) => {
+            // It may be half written; the next attempt would remove it too.
+            drop(fs::remove_file(&beside));
+            Err(error)
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Writes `beside`, new, with the mode of `model` if that exists, and brings it to the disk.
+pub(crate) fn write_beside(beside: &Path, model: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    match fs::remove_file(beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    set_mode(&mut options, mode);
+    let mut file = options.open(beside)?;
+    if let Ok(model) = fs::metadata(model) {
+        file.set_permissions(model.permissions())?;
+    }
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Renames and brings the directory to the disk.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_directory(to);
+    Ok(())
+}
+
+/// The path with more at its end.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Not all file systems can do this, and the rename has happened; so a failure is no failure of the whole.
+fn sync_directory(path: &Path) {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Err(error) = File::open(directory).and_then(|directory| directory.sync_all()) {
+        tracing::debug!(target: "thane::driver", kind = "sync_directory", %error, "{} was not synchronised", directory.display());
+    }
+}
+
+fn is_about_the_directory(error: &io::Error) -> bool {
+    use io::ErrorKind::{CrossesDevices, PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | ResourceBusy | CrossesDevices)
+}
+
+/// The mode of a file to be created, before the umask.
+#[cfg(unix)]
+pub(crate) fn set_mode(options: &mut OpenOptions, mode: u32) {
+    std::os::unix::fs::OpenOptionsExt::mode(options, mode);
+}
+
+/// There are no modes here.
+#[cfg(not(unix))]
+pub(crate) fn set_mode(_options: &mut OpenOptions, _mode: u32) {}
