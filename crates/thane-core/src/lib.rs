@@ -36,6 +36,7 @@
 
 mod awareness;
 mod broadcast_queue;
+mod coalesce;
 mod config;
 mod event;
 mod filter;
@@ -56,6 +57,7 @@ mod time;
 mod timers;
 pub mod vivaldi;
 
+pub use coalesce::{Coalescable, CoalesceConfig, CoalescedEvent, Coalescer, MemberEventKind, Periods};
 pub use config::{Config, ConfigError, NAME_BYTES_MAX, USER_EVENT_BYTES_MAX};
 pub use event::{Cause, Change, Event, Path, ProbeFailure, TcpProbe, UserEvent};
 pub use member::{Member, State, Status, Versions};
