@@ -33,15 +33,7 @@ impl Node {
             return;
         }
         let id = match known {
-            Some(id) if self.table[id].state != State::Forgotten => id,
-            Some(id) => {
-                // Serf still lists it as failed or left; for the detector it is new.
-                self.table.enter_ring(id, &mut self.rng);
-                self.table[id].incarnation = 0;
-                let port = self.port_of(alive.port);
-                self.table[id].move_to(ip, port);
-                id
-            }
+            Some(id) => id,
             None => {
                 let name = alive.node.into();
                 self.table.add(name, ip, self.port_of(alive.port), self.now, &mut self.rng)
@@ -51,10 +43,15 @@ impl Node {
             self.conflict(id, ip, alive);
             return;
         }
-        // Differs from Serf: there an older announcement from another address brings back a member that left.
+        // Differs from Serf: there an older announcement from another address brings back a member that left, and one that the
+        // detector has forgotten comes back by any hearsay, as a ghost.
         if alive.incarnation <= self.table[id].incarnation {
             self.remind(id, ip, alive.port);
             return;
+        }
+        if self.table[id].state == State::Forgotten {
+            // Serf's layer still lists it as failed or left; for the detector it is new.
+            self.table.enter_ring(id, &mut self.rng);
         }
         self.accept_alive(id, alive, ip, via);
     }
@@ -118,7 +115,7 @@ impl Node {
     fn is_vacant(&self, id: MemberId) -> bool {
         let entry = &self.table[id];
         let reclaim = self.config.dead_node_reclaim_time;
-        entry.state == State::Left
+        matches!(entry.state, State::Left | State::Forgotten)
             || entry.state == State::Dead
                 && reclaim > Duration::ZERO
                 && self.now.since(entry.state_since) > reclaim
@@ -211,12 +208,12 @@ impl Node {
         }
     }
 
-    /// A stale announcement of a member that we hold to be suspect, dead or left: it has started anew and does not know. Tell it
-    /// directly, at the address from which it announces itself, so that it can refute. Without this a member that was
+    /// A stale announcement of a member that we hold to be suspect, dead or left: either an echo of its earlier life, or it has
+    /// started anew and does not know. Tell it directly, at the address from which it announces itself, so that it can refute. Without this a member that was
     /// restarted stays failed for those who never exchange state with it.
     fn remind(&mut self, id: MemberId, ip: IpAddr, port: u16) {
         let state = self.table[id].state;
-        if matches!(state, State::Alive | State::Forgotten) {
+        if state == State::Alive {
             return;
         }
         let now = self.now;

@@ -308,8 +308,12 @@ impl Node {
         }
     }
 
-    /// Announces us to Serf's layer everywhere: after a join, and against a rumour of our leaving.
+    /// Announces us to Serf's layer everywhere: after a join, and against a rumour of our leaving. Who is in fact leaving says
+    /// nothing: its leave must stay the last word.
     pub(super) fn send_join_intent(&mut self) {
+        if self.life != LifeState::Alive {
+            return;
+        }
         let ltime = self.member_clock.time();
         let own = self.own_name();
         self.join_intent(ltime, &own, Path::Local);
