@@ -7,6 +7,7 @@
 mod address;
 mod banner;
 mod base64_key;
+mod delivery;
 pub(crate) mod event;
 pub(crate) mod filter;
 mod operations;

@@ -201,7 +201,13 @@ impl Client {
 
     /// Starts a stream of the events that `filter` names (`*` for all); they come out of [`Client::next_record`].
     pub(crate) fn stream(&mut self, filter: &str) -> Result<(), RpcError> {
-        self.ask(&Request::Stream { filter: filter.to_owned() }, Patience::Short)?;
+        self.ask(&Request::Stream { filter: filter.to_owned(), immediate: false }, Patience::Short)?;
+        Ok(())
+    }
+
+    /// Starts a stream as [`Client::stream`], but of each event as soon as the agent knows it. Serf's agent does not know of that.
+    pub(crate) fn stream_at_once(&mut self, filter: &str) -> Result<(), RpcError> {
+        self.ask(&Request::Stream { filter: filter.to_owned(), immediate: true }, Patience::Short)?;
         Ok(())
     }
 

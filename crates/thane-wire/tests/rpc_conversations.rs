@@ -116,7 +116,8 @@ fn request_json(request: &Request) -> Value {
         Request::MembersFiltered { tags, status, name } => {
             json!({ "Tags": tags, "Status": status, "Name": name })
         }
-        Request::Stream { filter } => json!({ "Type": filter }),
+        Request::Stream { filter, immediate: false } => json!({ "Type": filter }),
+        Request::Stream { filter, immediate: true } => json!({ "Immediate": true, "Type": filter }),
         Request::Monitor { log_level } => json!({ "LogLevel": log_level }),
         Request::Stop { stop } => json!({ "Stop": stop }),
         Request::InstallKey { key } | Request::UseKey { key } | Request::RemoveKey { key } => {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use thane::{Cause, Change, Event, Member, UserEvent};
+use thane::{Cause, Change, CoalescedEvent, Event, Member, MemberEventKind, UserEvent};
 use thane_wire::rpc;
 use thane_wire::rpc::EventName;
 
@@ -15,7 +15,7 @@ pub(crate) enum AgentEvent {
     Members {
         /// What.
         event: EventName,
-        /// To whom. One member each until events are coalesced.
+        /// To whom: one member, or several to whom the same happened within a short time.
         members: Vec<Member>,
         /// Who suspects the member, for `member-suspect`.
         by: Option<String>,
@@ -43,6 +43,25 @@ impl AgentEvent {
             _ => None,
         };
         Some(Self::Members { event: name, members: vec![change.member.clone()], by })
+    }
+
+    /// What the coalescer tells, as Serf's clients know it; `None` as for [`Self::from_library`].
+    pub(crate) fn from_coalesced(event: CoalescedEvent, own_name: &str) -> Option<Self> {
+        Some(match event {
+            CoalescedEvent::Members { kind, changes } => {
+                let event = match kind {
+                    MemberEventKind::Join => EventName::MemberJoin,
+                    MemberEventKind::Leave => EventName::MemberLeave,
+                    MemberEventKind::Failed => EventName::MemberFailed,
+                    MemberEventKind::Update => EventName::MemberUpdate,
+                    MemberEventKind::Reap => EventName::MemberReap,
+                };
+                let members = changes.into_iter().map(|change| change.member).collect();
+                Self::Members { event, members, by: None }
+            }
+            CoalescedEvent::User(event) => Self::User(event),
+            CoalescedEvent::Pass(event) => return Self::from_library(&event, own_name),
+        })
     }
 
     /// Its type in `SERF_EVENT` and in log lines: `member-join`, `user`.

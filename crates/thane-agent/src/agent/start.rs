@@ -4,12 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thane::{Event, Events, Key, Node, StartError};
+use thane::{Events, Key, Node, StartError};
 use tokio::task::JoinSet;
-use tracing::{debug, info, warn};
+use tracing::info;
 
 use super::banner::{self, Row};
-use super::event::{self, AgentEvent};
+use super::delivery::deliver_events;
 use super::operations::Agent;
 use super::settings::Settings;
 use crate::handlers::Handlers;
@@ -180,31 +180,6 @@ fn leave_limit(settings: &Settings) -> Duration {
     // Only the propagation delay is asked of it; the address plays no part.
     let config = thane::Config::lan("", settings.bind);
     2 * settings.broadcast_timeout + config.leave_propagate_delay + LEAVE_MARGIN
-}
-
-/// Logs each event and gives it to the streams and the handlers, none of which can hold it up.
-async fn deliver_events(mut events: Events, agent: Arc<Agent>, handlers: Handlers) {
-    let own_name = agent.node.name().to_owned();
-    while let Some(event) = events.next().await {
-        // Serf has no lines about suspicion; scripts that count its lines must not meet them at its levels.
-        let is_ours = matches!(event, Event::Suspected(_) | Event::Refuted(_));
-        match event::log_line(&event, &own_name) {
-            Some(line) if is_ours => debug!(target: "thane::serf", "{line}"),
-            Some(line) => info!(target: "thane::serf", "{line}"),
-            None => {}
-        }
-        if let Event::Missed(missed) = &event {
-            warn!(target: "agent", "{} events were lost: the agent was held up for too long", missed.count);
-        }
-        let Some(event) = AgentEvent::from_library(&event, &own_name) else { continue };
-        if is_ours {
-            debug!(target: "agent", "Received event: {}", event.describe());
-        } else {
-            info!(target: "agent", "Received event: {}", event.describe());
-        }
-        agent.streams.deliver(&event);
-        handlers.deliver(&Arc::new(event));
-    }
 }
 
 #[cfg(test)]

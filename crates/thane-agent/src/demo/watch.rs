@@ -85,7 +85,7 @@ pub(super) fn follow(agent: usize, life: u32, address: String, news: Sender<News
 }
 
 fn follow_client(client: &mut Client, tell: impl Fn(Word) -> bool) -> Result<(), RpcError> {
-    client.stream(FILTER)?;
+    client.stream_at_once(FILTER)?;
     loop {
         if !tell(Word::Members(client.members()?)) {
             return Ok(());

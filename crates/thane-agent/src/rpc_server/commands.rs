@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use super::AuthKey;
 use super::monitor::MonitorSink;
 use super::outbox::{Outbox, Source};
+use super::streams::Timing;
 use crate::agent::Agent;
 use crate::agent::event::rpc_member;
 use crate::agent::filter::EventFilter;
@@ -103,7 +104,7 @@ impl Session {
                 return Next::Close;
             }
             // These two begin after their answer.
-            Request::Stream { filter } => self.stream(seq, &filter),
+            Request::Stream { filter, immediate } => self.stream(seq, &filter, Timing::of_stream(immediate)),
             Request::Monitor { log_level } => self.monitor(seq, &log_level),
             Request::Leave => self.leave(seq).await,
             request => {
@@ -191,7 +192,7 @@ impl Session {
         with_body(seq, Ok(()), ResponseBody::Members(members))
     }
 
-    fn stream(&mut self, seq: u64, filter: &str) {
+    fn stream(&mut self, seq: u64, filter: &str, timing: Timing) {
         let refusal = match EventFilter::parse_list(filter) {
             Err(_bad_part) => error_text::INVALID_FILTER.to_owned(),
             Ok(_) if self.streams.contains_key(&seq) => error_text::STREAM_EXISTS.to_owned(),
@@ -204,7 +205,7 @@ impl Session {
                 self.respond(&Response::new(seq, ""));
                 let source = self.next_source();
                 self.streams.insert(seq, source);
-                self.agent.streams.add(filters, seq, source, Arc::clone(&self.outbox));
+                self.agent.streams.add(filters, timing, seq, source, Arc::clone(&self.outbox));
                 return;
             }
         };

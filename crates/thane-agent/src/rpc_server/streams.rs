@@ -15,8 +15,24 @@ pub(crate) struct Streams {
     all: Mutex<Vec<EventStream>>,
 }
 
+/// When a stream is told of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Timing {
+    /// Together with others, after they were held for a while, as Serf does it.
+    Coalesced,
+    /// As soon as the agent knows, each event for itself.
+    AtOnce,
+}
+
+impl Timing {
+    pub(super) fn of_stream(immediate: bool) -> Self {
+        if immediate { Self::AtOnce } else { Self::Coalesced }
+    }
+}
+
 struct EventStream {
     filters: Vec<EventFilter>,
+    timing: Timing,
     seq: u64,
     source: Source,
     outbox: Arc<Outbox>,
@@ -30,8 +46,15 @@ impl fmt::Debug for Streams {
 
 impl Streams {
     /// Sends the events that pass `filters` to a client, from now on.
-    pub(super) fn add(&self, filters: Vec<EventFilter>, seq: u64, source: Source, outbox: Arc<Outbox>) {
-        self.lock().push(EventStream { filters, seq, source, outbox });
+    pub(super) fn add(
+        &self,
+        filters: Vec<EventFilter>,
+        timing: Timing,
+        seq: u64,
+        source: Source,
+        outbox: Arc<Outbox>,
+    ) {
+        self.lock().push(EventStream { filters, timing, seq, source, outbox });
     }
 
     /// Ends a stream of a client.
@@ -44,12 +67,12 @@ impl Streams {
         self.lock().retain(|stream| !Arc::ptr_eq(&stream.outbox, client));
     }
 
-    /// Sends an event to each stream that wants it, once; never waits.
-    pub(crate) fn deliver(&self, event: &AgentEvent) {
+    /// Sends an event to each stream of this timing that wants it, once; never waits.
+    pub(crate) fn deliver(&self, event: &AgentEvent, timing: Timing) {
         let mut record = None;
         let mut due = Vec::new();
         self.lock().retain(|stream| {
-            if !stream.filters.iter().any(|filter| event.passes(filter)) {
+            if stream.timing != timing || !stream.filters.iter().any(|filter| event.passes(filter)) {
                 return true;
             }
             let mut bytes = Vec::new();
@@ -107,11 +130,11 @@ mod tests {
         let (streams, outbox) = (Streams::default(), Arc::new(Outbox::new("127.0.0.1:1".parse().unwrap())));
         for (seq, filters) in [(5, "user,user:deploy"), (6, "user:other"), (7, "*"), (8, "member-join")] {
             let filters = EventFilter::parse_list(filters).unwrap();
-            streams.add(filters, seq, Source(seq), Arc::clone(&outbox));
+            streams.add(filters, Timing::Coalesced, seq, Source(seq), Arc::clone(&outbox));
         }
-        streams.deliver(&deploy());
+        streams.deliver(&deploy(), Timing::Coalesced);
         streams.remove(Source(7), &outbox);
-        streams.deliver(&deploy());
+        streams.deliver(&deploy(), Timing::Coalesced);
         let records = records(&outbox).await;
         let seqs: Vec<u64> = records.iter().map(|(seq, _)| *seq).collect();
         assert_eq!(seqs, [5, 7, 5]);
@@ -123,11 +146,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stream_hears_of_events_in_its_own_time() {
+        let (streams, outbox) = (Streams::default(), Arc::new(Outbox::new("127.0.0.1:1".parse().unwrap())));
+        for (seq, timing) in [(5, Timing::Coalesced), (6, Timing::AtOnce)] {
+            let all = EventFilter::parse_list("*").unwrap();
+            streams.add(all, timing, seq, Source(seq), Arc::clone(&outbox));
+        }
+        streams.deliver(&deploy(), Timing::AtOnce);
+        streams.deliver(&deploy(), Timing::Coalesced);
+        let seqs: Vec<u64> = records(&outbox).await.iter().map(|(seq, _)| *seq).collect();
+        assert_eq!(seqs, [6, 5]);
+    }
+
+    #[tokio::test]
     async fn the_streams_of_a_client_that_is_gone_are_forgotten() {
         let (streams, outbox) = (Streams::default(), Arc::new(Outbox::new("127.0.0.1:1".parse().unwrap())));
-        streams.add(EventFilter::parse_list("*").unwrap(), 1, Source(1), Arc::clone(&outbox));
+        let all = EventFilter::parse_list("*").unwrap();
+        streams.add(all, Timing::Coalesced, 1, Source(1), Arc::clone(&outbox));
         outbox.abandon();
-        streams.deliver(&deploy());
+        streams.deliver(&deploy(), Timing::Coalesced);
         assert_eq!(streams.lock().len(), 0);
     }
 }

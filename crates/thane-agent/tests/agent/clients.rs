@@ -1,6 +1,6 @@
 //! What RPC clients get, and what those get that behave badly.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use thane_wire::rpc::Request;
@@ -19,7 +19,7 @@ fn ok(seq: u64) -> Value {
 fn streams_get_each_event_once_until_they_are_stopped() {
     let agent = Agent::start(&["-node=alpha"]);
     let mut client = agent.client();
-    let stream = |filter: &str| Request::Stream { filter: filter.to_owned() };
+    let stream = |filter: &str| Request::Stream { filter: filter.to_owned(), immediate: false };
     assert_eq!(client.ask(2, &stream("user"), 1), [ok(2)]);
     let again = client.ask(2, &stream("user"), 1);
     assert_eq!(again, [json!({"Error": "Stream with given sequence exists", "Seq": 2})]);
@@ -41,7 +41,8 @@ fn streams_tell_of_members_and_only_who_asks_hears_of_suspicion() {
     let alpha = Agent::start(&["-node=alpha"]);
     let mut client = alpha.client();
     for (seq, filter) in [(2, "*"), (3, "member-suspect")] {
-        assert_eq!(client.ask(seq, &Request::Stream { filter: filter.to_owned() }, 1), [ok(seq)]);
+        let stream = Request::Stream { filter: filter.to_owned(), immediate: true };
+        assert_eq!(client.ask(seq, &stream, 1), [ok(seq)]);
     }
     let beta =
         Agent::start(&["-node=beta", "-tag=role=db", &format!("-join={}", alpha.address("Bind addr"))]);
@@ -63,6 +64,61 @@ fn streams_tell_of_members_and_only_who_asks_hears_of_suspicion() {
     assert_eq!(client.take_until(|value| value.get("Event").is_some())["Event"], json!("member-reap"));
     alpha.wait_for("EventMemberFailed: beta 127.0.0.1");
     alpha.wait_for("agent: Force leaving node (prune): beta");
+}
+
+#[test]
+fn what_happens_to_members_is_held_and_told_together_unless_a_stream_wants_it_at_once() {
+    let alpha = Agent::start(&["-node=alpha"]);
+    // Our own join was held, too; it is not part of what follows.
+    alpha.wait_for("agent: Received event: member-join");
+    let (mut held, mut at_once) = (alpha.client(), alpha.client());
+    for (client, immediate) in [(&mut held, false), (&mut at_once, true)] {
+        let stream = Request::Stream { filter: "member-join,member-update".to_owned(), immediate };
+        assert_eq!(client.ask(2, &stream, 1), [ok(2)]);
+    }
+    // The second change hides the first one.
+    let began = Instant::now();
+    for (seq, role) in [(3, "web"), (4, "db")] {
+        let tags = Some([("role".to_owned(), role.to_owned())].into());
+        at_once.ask(seq, &Request::Tags { tags, delete: None }, 0);
+        let told = at_once.take_until(|value| value.get("Event").is_some());
+        assert_eq!(
+            (&told["Event"], &told["Members"][0]["Tags"]),
+            (&json!("member-update"), &json!({"role": role}))
+        );
+    }
+    let both_were_held = began.elapsed() < Duration::from_millis(900);
+    let mut told = held.take_until(|value| value.get("Event").is_some());
+    if !both_were_held && told["Members"][0]["Tags"] == json!({"role": "web"}) {
+        // A machine this slow makes two windows of it.
+        told = held.take_until(|value| value.get("Event").is_some());
+    }
+    assert_eq!((&told["Event"], told["Members"].as_array().unwrap().len()), (&json!("member-update"), 1));
+    assert_eq!(told["Members"][0]["Tags"], json!({"role": "db"}));
+    // What was told is not told again with the next event. (In Serf it is, with every one.)
+    let beta = Agent::start(&["-node=beta", &format!("-join={}", alpha.address("Bind addr"))]);
+    let told = held.take_until(|value| value.get("Event").is_some());
+    assert_eq!((&told["Event"], &told["Members"][0]["Name"]), (&json!("member-join"), &json!("beta")));
+    let tags = Some([("role".to_owned(), "cache".to_owned())].into());
+    held.ask(5, &Request::Tags { tags, delete: None }, 1);
+    let told = held.take_until(|value| value.get("Event").is_some());
+    assert_eq!(told["Members"][0]["Tags"], json!({"role": "cache"}));
+    drop(beta);
+}
+
+#[test]
+fn user_events_whose_sender_allows_it_are_held_and_the_newest_of_a_name_is_told() {
+    let agent = Agent::start(&["-node=alpha"]);
+    let mut client = agent.client();
+    assert_eq!(client.ask(2, &Request::Stream { filter: "user".to_owned(), immediate: false }, 1), [ok(2)]);
+    for (seq, name, coalesce) in [(3, "deploy", true), (4, "deploy", true), (5, "at once", false)] {
+        client.ask(seq, &Request::Event { name: name.to_owned(), payload: None, coalesce }, 0);
+    }
+    let mut next = || {
+        let told = client.take_until(|value| value.get("Event").is_some());
+        (told["Name"].as_str().unwrap().to_owned(), told["LTime"].as_u64().unwrap())
+    };
+    assert_eq!([next(), next()], [("at once".to_owned(), 3), ("deploy".to_owned(), 2)]);
 }
 
 #[test]
@@ -163,7 +219,7 @@ fn hostile_bytes_cost_their_connection_and_nothing_else() {
 fn a_client_that_does_not_read_is_let_go_and_costs_the_others_nothing() {
     let agent = Agent::start(&["-node=alpha", "-log-level=info"]);
     let mut idle = agent.client();
-    idle.ask(2, &Request::Stream { filter: "*".to_owned() }, 1);
+    idle.ask(2, &Request::Stream { filter: "*".to_owned(), immediate: false }, 1);
     idle.ask(3, &Request::Monitor { log_level: "debug".to_owned() }, 0);
     let mut busy = agent.client();
     let payload = vec![b'x'; 400];

@@ -83,7 +83,7 @@ fn a_slow_script_delays_neither_other_scripts_nor_streams() {
     ]);
     let mut client = agent.client();
     assert_eq!(
-        client.ask(2, &Request::Stream { filter: "user".to_owned() }, 1),
+        client.ask(2, &Request::Stream { filter: "user".to_owned(), immediate: false }, 1),
         [json!({"Error": "", "Seq": 2})]
     );
     client.ask(3, &event("one", ""), 3);

@@ -25,7 +25,7 @@ fn malformed(round: u64) -> Vec<u8> {
         event("x"),
         Request::Join { existing: Some(vec!["127.0.0.1:1".to_owned()]), replay: false },
         Request::MembersFiltered { tags: None, status: "al.*".to_owned(), name: String::new() },
-        Request::Stream { filter: "user".to_owned() },
+        Request::Stream { filter: "user".to_owned(), immediate: false },
         Request::Stop { stop: 9 },
     ];
     let mut bytes = Vec::new();
@@ -47,7 +47,7 @@ fn malformed_requests_do_not_disturb_those_who_listen() {
     const EVENTS: u64 = 200;
     let agent = Agent::start(&["-node=alpha"]);
     let mut listener = agent.client();
-    assert_eq!(listener.ask(2, &Request::Stream { filter: "user:ours".to_owned() }, 1), [ok(2)]);
+    assert_eq!(listener.ask(2, &Request::Stream { filter: "user:ours".to_owned(), immediate: false }, 1), [ok(2)]);
     assert_eq!(listener.ask(3, &Request::Monitor { log_level: "err".to_owned() }, 1), [ok(3)]);
     let address = agent.address("RPC addr");
     let attackers = thread::spawn(move || {

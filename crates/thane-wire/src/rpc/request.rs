@@ -103,6 +103,9 @@ pub enum Request {
     Stream {
         /// Event filters with commas between them; empty is `*`.
         filter: String,
+        /// Each event at once and for itself, instead of held and told together with others. Only Thane knows it; Serf's agent skips
+        /// the key.
+        immediate: bool,
     },
     /// The last log lines, and new ones from now on.
     Monitor {
@@ -232,7 +235,11 @@ impl Request {
                 w.map(3).str("Name").str(name).str("Status").str(status).str("Tags");
                 write_map(&mut w, tags.as_ref());
             }
-            Self::Stream { filter } => _ = w.map(1).str("Type").str(filter),
+            // Serf's bytes, unless more is asked for.
+            Self::Stream { filter, immediate: false } => _ = w.map(1).str("Type").str(filter),
+            Self::Stream { filter, immediate: true } => {
+                w.map(2).str("Immediate").bool(true).str("Type").str(filter);
+            }
             Self::Monitor { log_level } => _ = w.map(1).str("LogLevel").str(log_level),
             Self::Stop { stop } => _ = w.map(1).str("Stop").uint(*stop),
             Self::InstallKey { key } | Self::UseKey { key } | Self::RemoveKey { key } => {
@@ -275,7 +282,7 @@ impl Request {
             Command::ForceLeave => read_force_leave(r)?,
             Command::Join => read_join(r)?,
             Command::MembersFiltered => read_members_filtered(r)?,
-            Command::Stream => Self::Stream { filter: read_text(r, "Type")? },
+            Command::Stream => read_stream(r)?,
             Command::Monitor => Self::Monitor { log_level: read_text(r, "LogLevel")? },
             Command::Stop => read_stop(r)?,
             Command::InstallKey => Self::InstallKey { key: read_text(r, "Key")? },
@@ -297,6 +304,18 @@ fn read_text(reader: &mut Reader<'_>, field: &'static str) -> Result<String, Dec
         Ok(())
     })?;
     Ok(text)
+}
+
+fn read_stream(reader: &mut Reader<'_>) -> Result<Request, DecodeError> {
+    let (mut filter, mut immediate) = (String::new(), false);
+    reader.fields("stream", &["Type", "Immediate"], |index, r| {
+        match index {
+            0 => filter = strict(r, "Type")?,
+            _ => immediate = r.bool("Immediate")?,
+        }
+        Ok(())
+    })?;
+    Ok(Request::Stream { filter, immediate })
 }
 
 fn read_version(reader: &mut Reader<'_>) -> Result<i32, DecodeError> {
