@@ -198,27 +198,26 @@ impl Agent {
         let node = self.node.stats().await;
         let handlers: BTreeMap<String, String> =
             self.handlers.iter().flat_map(HandlerSpec::listing).collect();
+        let mut serf = section([
+            ("members", node.members.to_string()),
+            ("failed", node.failed.to_string()),
+            ("left", node.left.to_string()),
+            ("health_score", node.health_score.to_string()),
+            ("member_time", node.member_time.to_string()),
+            ("event_time", node.event_time.to_string()),
+            ("query_time", node.query_time.to_string()),
+            ("intent_queue", node.intent_queue.to_string()),
+            ("event_queue", node.event_queue.to_string()),
+            ("query_queue", node.query_queue.to_string()),
+            ("encrypted", node.encrypted.to_string()),
+        ]);
+        if let Some(resets) = node.coordinate_resets {
+            serf.insert("coordinate_resets".to_owned(), resets.to_string());
+        }
         BTreeMap::from([
             ("agent".to_owned(), section([("name", self.node.name().to_owned())])),
             ("runtime".to_owned(), runtime_section()),
-            (
-                "serf".to_owned(),
-                section([
-                    ("members", node.members.to_string()),
-                    ("failed", node.failed.to_string()),
-                    ("left", node.left.to_string()),
-                    ("health_score", node.health_score.to_string()),
-                    ("member_time", node.member_time.to_string()),
-                    ("event_time", node.event_time.to_string()),
-                    ("query_time", node.query_time.to_string()),
-                    ("intent_queue", node.intent_queue.to_string()),
-                    ("event_queue", node.event_queue.to_string()),
-                    ("query_queue", node.query_queue.to_string()),
-                    ("encrypted", node.encrypted.to_string()),
-                    // There are no coordinates yet, so none was reset.
-                    ("coordinate_resets", "0".to_owned()),
-                ]),
-            ),
+            ("serf".to_owned(), serf),
             ("tags".to_owned(), self.node.tags().await),
             ("event_handlers".to_owned(), handlers),
         ])

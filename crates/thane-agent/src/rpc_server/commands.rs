@@ -146,6 +146,10 @@ impl Session {
                 let (set, delete) = (tags.unwrap_or_default(), delete.unwrap_or_default());
                 without_body(seq, self.agent.change_tags(set, &delete).await)
             }
+            Request::GetCoordinate { node } => {
+                let coordinate = self.agent.node.cached_coordinate(&node).await;
+                with_body(seq, Ok(()), ResponseBody::Coordinate(coordinate))
+            }
             Request::Stats => with_body(seq, Ok(()), ResponseBody::Stats(self.agent.stats().await)),
             other => not_yet(seq, &other),
         }
@@ -295,7 +299,6 @@ fn not_yet(seq: u64, request: &Request) -> Response {
         Command::InstallKey | Command::UseKey | Command::RemoveKey | Command::ListKeys => {
             Some(ResponseBody::Keys(KeyReply::default()))
         }
-        Command::GetCoordinate => Some(ResponseBody::Coordinate(None)),
         _ => None,
     };
     Response { seq, error, body }
@@ -378,7 +381,6 @@ mod tests {
         for (request, has_body) in [
             (Request::ListKeys, true),
             (Request::InstallKey { key: String::new() }, true),
-            (Request::GetCoordinate { node: "alpha".to_owned() }, true),
             (Request::Query(thane_wire::rpc::Query::default()), false),
             (Request::Respond { id: 1, payload: None }, false),
         ] {

@@ -154,8 +154,17 @@ fn commands_of_later_versions_are_answered_as_their_clients_expect() {
     assert_eq!(keys[1], json!({"Keys": null, "Messages": {}, "NumErr": 0, "NumNodes": 0, "NumResp": 0}));
     let respond = client.ask(3, &Request::Respond { id: 1, payload: None }, 1);
     assert!(respond[0]["Error"].as_str().unwrap().contains("does not support 'respond' yet"), "{respond:?}");
-    let coordinate = client.ask(4, &Request::GetCoordinate { node: "alpha".to_owned() }, 2);
-    assert_eq!(coordinate[1]["Ok"], json!(false));
+}
+
+#[test]
+fn coordinates_are_told_of_members_that_have_one() {
+    let agent = Agent::start(&["-node=alpha"]);
+    let mut client = agent.client();
+    let own = client.ask(2, &Request::GetCoordinate { node: "alpha".to_owned() }, 2);
+    let fresh = json!({"Adjustment": 0.0, "Error": 1.5, "Height": 1e-5, "Vec": vec![0.0; 8]});
+    assert_eq!(own, [json!({"Error": "", "Seq": 2}), json!({"Coord": fresh, "Ok": true})]);
+    let nobody = client.ask(3, &Request::GetCoordinate { node: "nobody".to_owned() }, 2);
+    assert_eq!((&nobody[0]["Error"], &nobody[1]["Ok"]), (&json!(""), &json!(false)));
 }
 
 #[test]

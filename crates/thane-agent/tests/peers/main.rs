@@ -12,6 +12,7 @@
 //!   tests themselves are checked: what they ask of Thane, Serf must do as well.
 
 mod cli_cross;
+mod coordinates;
 mod encryption;
 mod events;
 mod harness;
