@@ -18,6 +18,7 @@ mod output;
 mod tags;
 mod version;
 
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 
 pub(crate) use output::Output;
@@ -164,9 +165,12 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Runs the command that `arguments` (without the program's own name) ask for.
-pub(crate) fn run(arguments: &[String]) -> Exit {
-    let invocation = Invocation::of(arguments);
+/// Runs the command that `raw_arguments` (without the program's own name) ask for.
+pub(crate) fn run(raw_arguments: &[OsString]) -> Exit {
+    // Commands, flags, names and tags are text: other bytes become U+FFFD. A payload keeps its bytes.
+    let arguments: Vec<String> =
+        raw_arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let invocation = Invocation::of(&arguments);
     if invocation.wants_version {
         return version::run(&[]);
     }
@@ -193,18 +197,19 @@ pub(crate) fn run(arguments: &[String]) -> Exit {
         complain(&format!("{MISPLACED_FLAGS}{}", (command.flags)().help()));
         return Exit::Failure;
     }
-    command.run(invocation.rest)
+    command.run(invocation.rest, raw_arguments)
 }
 
 impl Command {
-    fn run(&self, arguments: &[String]) -> Exit {
+    /// Runs with the arguments that follow its name; those that the program was given, end with the same ones.
+    fn run(&self, arguments: &[String], raw_arguments: &[OsString]) -> Exit {
         let run = match self.run {
             Run::Parsed(run) => run,
             Run::Raw(run) => return run(arguments),
         };
         let flags = (self.flags)();
         let parsed = match flags.parse(arguments) {
-            Ok(parsed) => parsed,
+            Ok(parsed) => parsed.with_raw(raw_arguments),
             Err(FlagError::Help) => {
                 complain(&flags.help());
                 return Exit::Success;

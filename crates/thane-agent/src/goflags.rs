@@ -22,6 +22,7 @@ mod suggest;
 mod value;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 
 pub(crate) use duration::{GoDuration, parse_duration};
@@ -75,6 +76,8 @@ struct Flag {
     name: &'static str,
     help: &'static str,
     default: Value,
+    /// The flag whose value this one gives; itself unless made by [`FlagSet::list_into`].
+    target: &'static str,
 }
 
 /// The flags of one command, with what its help says.
@@ -115,6 +118,15 @@ impl FlagSet {
         self.flag(name, Value::List(Vec::new()), help)
     }
 
+    /// Adds a flag whose values go into the list of another one, so that the order of both is known.
+    pub(crate) fn list_into(mut self, name: &'static str, target: &'static str, help: &'static str) -> Self {
+        self = self.list(name, help);
+        if let Some(flag) = self.flags.last_mut() {
+            flag.target = target;
+        }
+        self
+    }
+
     /// Adds a flag with a whole number.
     pub(crate) fn int(self, name: &'static str, default: i64, help: &'static str) -> Self {
         self.flag(name, Value::Int(default), help)
@@ -126,7 +138,7 @@ impl FlagSet {
             "flag -{name} of {} is defined twice",
             self.command
         );
-        self.flags.push(Flag { name, help, default });
+        self.flags.push(Flag { name, help, default, target: name });
         self
     }
 
@@ -156,7 +168,8 @@ impl FlagSet {
                 Some((name, value)) => (name, Some(value)),
                 None => (body, None),
             };
-            let Some(entry) = entries.iter_mut().find(|entry| entry.name == name) else {
+            let target = self.flags.iter().find(|flag| flag.name == name).map(|flag| flag.target);
+            let Some(entry) = entries.iter_mut().find(|entry| Some(entry.name) == target) else {
                 return Err(match name {
                     "h" | "help" => FlagError::Help,
                     _ => FlagError::Undefined(name.to_owned()),
@@ -174,7 +187,7 @@ impl FlagSet {
             };
             entry.set(value)?;
         }
-        Ok(Parsed { entries, arguments: rest.to_vec() })
+        Ok(Parsed { entries, arguments: rest.to_vec(), raw_arguments: Vec::new() })
     }
 
     /// What to do about a mistake, where that takes more than the help; goes behind it.
@@ -261,9 +274,18 @@ impl Entry {
 pub(crate) struct Parsed {
     entries: Vec<Entry>,
     arguments: Vec<String>,
+    /// The same as they were given, where that is known.
+    raw_arguments: Vec<OsString>,
 }
 
 impl Parsed {
+    /// With the positional arguments as they were given, of which they are but the text: `arguments` ends with them.
+    pub(crate) fn with_raw(mut self, arguments: &[OsString]) -> Self {
+        let start = arguments.len().saturating_sub(self.arguments.len());
+        self.raw_arguments = arguments[start..].to_vec();
+        self
+    }
+
     /// The value of a text flag.
     pub(crate) fn string(&self, name: &str) -> &str {
         match self.value(name) {
@@ -316,6 +338,14 @@ impl Parsed {
     /// The positional arguments.
     pub(crate) fn args(&self) -> &[String] {
         &self.arguments
+    }
+
+    /// The bytes of a positional argument as it was given, be they text or not.
+    pub(crate) fn arg_bytes(&self, index: usize) -> &[u8] {
+        match self.raw_arguments.get(index) {
+            Some(raw) => raw.as_encoded_bytes(),
+            None => self.arguments[index].as_bytes(),
+        }
     }
 
     fn value(&self, name: &str) -> &Value {

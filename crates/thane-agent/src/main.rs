@@ -12,11 +12,10 @@ mod hostport;
 mod logging;
 mod rpc_server;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Names, tags and payloads are text everywhere behind this point; other bytes become U+FFFD.
-    let arguments: Vec<String> =
-        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     cli::run(&arguments).into()
 }

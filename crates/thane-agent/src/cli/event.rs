@@ -20,7 +20,7 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     let (name, payload) = match parsed.args() {
         [] => return Err(Failure::Usage("An event name must be specified.")),
         [name] => (name, None),
-        [name, payload] => (name, Some(payload.as_bytes())),
+        [name, _payload] => (name, Some(parsed.arg_bytes(1))),
         [_, _, ..] => {
             return Err(Failure::Usage(
                 "Too many command line arguments. Only a name and payload must be specified.",
