@@ -80,6 +80,15 @@ pub enum Cause {
         /// How it came.
         via: Path,
     },
+    /// It is ourselves, answering what somebody says of us.
+    Refuted {
+        /// Who says it; `None` for an announcement in our name that we did not make.
+        by: Option<Arc<str>>,
+        /// Incarnation that it is about; ours is above it from then on.
+        incarnation: u32,
+        /// How it came.
+        via: Path,
+    },
     /// Our own probe got no answer.
     ProbeFailed(ProbeFailure),
     /// Another member accuses it.
@@ -161,4 +170,26 @@ pub enum TcpProbe {
     Refused,
     /// No connection or no answer.
     NoAnswer,
+}
+
+/// A member's last answer to a probe of this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastAnswer {
+    /// When it came.
+    pub at: Time,
+    /// The round trip in whole microseconds, if it came directly.
+    pub rtt: Option<Duration>,
+    /// How it came.
+    pub way: AnswerWay,
+}
+
+/// How an answer to a probe came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerWay {
+    /// To a direct ping.
+    Direct,
+    /// After others had been asked to ping for us; directly and late, or through one of them.
+    Relayed,
+    /// Only over TCP: UDP does not come through.
+    TcpOnly,
 }

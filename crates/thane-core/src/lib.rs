@@ -59,9 +59,9 @@ pub mod vivaldi;
 
 pub use coalesce::{Coalescable, CoalesceConfig, CoalescedEvent, Coalescer, MemberEventKind, Periods};
 pub use config::{Config, ConfigError, NAME_BYTES_MAX, USER_EVENT_BYTES_MAX};
-pub use event::{Cause, Change, Event, Path, ProbeFailure, TcpProbe, UserEvent};
+pub use event::{AnswerWay, Cause, Change, Event, LastAnswer, Path, ProbeFailure, TcpProbe, UserEvent};
 pub use member::{Member, State, Status, Versions};
-pub use node::{Evidence, LifeState, Node, Prune, Replay, StreamFailure};
+pub use node::{DroppedPacket, Evidence, LifeState, Node, Prune, Replay, StreamFailure};
 pub use notice::{Layer, Level, Notice};
 pub use output::{
     BroadcastTimeout, CommandError, ExchangeError, JoinFailure, OpId, Outcome, Output, StopReason, StreamId,

@@ -25,6 +25,7 @@ mod conflict;
 mod coordinates;
 mod gossip;
 mod keys;
+mod evidence;
 mod membership;
 mod packets;
 mod probe;
@@ -48,6 +49,7 @@ use self::commands::Op;
 use self::keys::PersistingTable;
 use self::packets::RelayedPing;
 use self::probe::Prober;
+pub use self::evidence::{DroppedPacket, Evidence};
 use self::queries::{Delivered, QueryBuffer};
 use self::status::RecentIntents;
 use self::streams::Stream;
@@ -110,21 +112,6 @@ pub enum StreamFailure {
     Other(String),
 }
 
-/// One change in the life of a member, as this node saw it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Evidence {
-    /// When.
-    pub at: Time,
-    /// What the detector held afterwards.
-    pub state: State,
-    /// The incarnation it was about.
-    pub incarnation: u32,
-    /// Why.
-    pub cause: Cause,
-    /// Our own health score then.
-    pub health: u32,
-}
-
 /// One member of the cluster, as a state machine. See the crate's documentation for how to drive it.
 #[derive(Debug)]
 pub struct Node {
@@ -157,6 +144,8 @@ pub struct Node {
     vivaldi: Option<VivaldiClient>,
 
     streams: BTreeMap<StreamId, Stream>,
+    /// For operators: whose packets are not understood.
+    last_dropped_packet: Option<DroppedPacket>,
     next_stream: u64,
     ops: BTreeMap<OpId, Op>,
     next_op: u64,
@@ -249,6 +238,7 @@ impl Node {
             next_stream: 0,
             ops: BTreeMap::new(),
             next_op: 0,
+            last_dropped_packet: None,
             statements: BroadcastQueue::default(),
             intents: BroadcastQueue::default(),
             queries: BroadcastQueue::default(),
@@ -500,11 +490,6 @@ impl Node {
         self.table[self.own].view()
     }
 
-    /// The last changes in a member's life, the oldest first; at most eight are kept.
-    pub fn evidence(&self, name: &str) -> Vec<Evidence> {
-        self.table.find(name).map(|id| self.table[id].evidence().to_vec()).unwrap_or_default()
-    }
-
     /// Where this node stands.
     pub fn life_state(&self) -> LifeState {
         self.life
@@ -645,14 +630,6 @@ impl Node {
             let member = entry.view();
             self.outputs.push_back(Output::Event(kind(Change { member, cause })));
         }
-    }
-
-    /// Keeps the evidence for a change that has just been made.
-    fn record(&mut self, id: MemberId, cause: &Cause) {
-        let (now, health) = (self.now, self.awareness.score());
-        let entry = &mut self.table[id];
-        let (state, incarnation) = (entry.state, entry.incarnation);
-        entry.add_evidence(Evidence { at: now, state, incarnation, cause: cause.clone(), health });
     }
 
     fn notice(

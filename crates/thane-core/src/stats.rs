@@ -62,6 +62,10 @@ counters! {
     packet_bytes_received,
     /// Packets, or parts of packets, that could not be used.
     packets_dropped,
+    /// Of them, those that none of our keys opens, or that are no encrypted envelope where one belongs.
+    packets_undecryptable,
+    /// Of them, those with another label than ours.
+    packets_mislabeled,
     /// Messages that could not be read or made no sense.
     messages_dropped,
     /// Streams opened by us.

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use thane_wire::coordinate::Coordinate;
 
+use crate::event::AnswerWay;
 use crate::member::{Member, State, Status, Versions};
 use crate::node::Evidence;
 use crate::rng::Rng;
@@ -49,6 +51,7 @@ pub(crate) struct Entry {
     pub(crate) gone_since: Time,
     pub(crate) suspicion: Option<Box<Suspicion>>,
     pub(crate) measured: Option<Box<Measured>>,
+    pub(crate) answered: Option<Answered>,
     evidence: Vec<Evidence>,
 }
 
@@ -58,6 +61,28 @@ pub(crate) struct Measured {
     /// As it was received.
     pub(crate) coordinate: Coordinate,
     pub(crate) filter: LatencyFilter,
+}
+
+/// When and how a member last answered a probe. There is one for each member, so it is kept short.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answered {
+    pub(crate) at: Time,
+    /// [`u32::MAX`] for none, or for more than an hour.
+    rtt_us: u32,
+    pub(crate) way: AnswerWay,
+}
+
+const _: () = assert!(size_of::<Option<Answered>>() == 16);
+
+impl Answered {
+    pub(crate) fn new(at: Time, rtt: Option<Duration>, way: AnswerWay) -> Self {
+        let rtt_us = rtt.map_or(u32::MAX, |rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX));
+        Self { at, rtt_us, way }
+    }
+
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        (self.rtt_us < u32::MAX).then(|| Duration::from_micros(self.rtt_us.into()))
+    }
 }
 
 impl Entry {
@@ -71,6 +96,7 @@ impl Entry {
     pub(crate) fn move_to(&mut self, ip: IpAddr, port: u16) {
         if self.addr() != SocketAddr::new(ip.to_canonical(), port) {
             self.measured = None;
+            self.answered = None;
         }
         self.ip = ip;
         self.port = port;
@@ -159,6 +185,7 @@ impl Table {
             gone_since: Time::ZERO,
             suspicion: None,
             measured: None,
+            answered: None,
             evidence: Vec::new(),
         };
         let id = self.place(entry);
@@ -304,7 +331,7 @@ impl Table {
     pub(crate) fn forget_and_shuffle(
         &mut self,
         now: Time,
-        window: std::time::Duration,
+        window: Duration,
         own: MemberId,
         rng: &mut Rng,
     ) {

@@ -190,7 +190,7 @@ impl Node {
         if alive.incarnation == own.incarnation && same {
             return;
         }
-        self.refute(alive.incarnation, "an announcement that we did not make", via);
+        self.refute(alive.incarnation, "an announcement that we did not make", None, via);
     }
 
     /// A name that is in use is claimed from another address. (memberlist: `NotifyConflict`.)
@@ -253,7 +253,12 @@ impl Node {
             return;
         }
         if id == self.own {
-            self.refute(suspect.incarnation, &format!("a suspicion by {}", suspect.from), via);
+            self.refute(
+                suspect.incarnation,
+                &format!("a suspicion by {}", suspect.from),
+                Some(suspect.from),
+                via,
+            );
             return;
         }
         self.counters.suspect_accepted += 1;
@@ -367,7 +372,12 @@ impl Node {
         }
         if id == self.own {
             if !self.said_goodbye {
-                self.refute(dead.incarnation, &format!("a death notice by {}", dead.from), via);
+                self.refute(
+                    dead.incarnation,
+                    &format!("a death notice by {}", dead.from),
+                    Some(dead.from),
+                    via,
+                );
             }
             return;
         }
@@ -423,7 +433,7 @@ impl Node {
     }
 
     /// Answers a statement about ourselves that is not true, under an incarnation above it.
-    fn refute(&mut self, accused: u32, what: &str, via: Path) {
+    fn refute(&mut self, accused: u32, what: &str, by: Option<&str>, via: Path) {
         self.counters.refutations += 1;
         let before = self.own_incarnation;
         self.own_incarnation = before.max(accused).saturating_add(1);
@@ -443,6 +453,8 @@ impl Node {
         self.notice(Level::Warn, Layer::Memberlist, "refuted", None, || {
             format!("answering {what} (heard from {from}) with incarnation {incarnation}")
         });
+        let by = by.map(|by| self.table.intern(by));
+        self.record(self.own, &Cause::Refuted { by, incarnation: accused, via });
         let versions = self.table[self.own].versions;
         self.broadcast_alive(self.own, &versions, None);
     }

@@ -4,12 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use thane_wire::gossip::{Ack, IndirectPing, Message, Nack, Ping, ip_bytes, ip_from_bytes};
-use thane_wire::packet::{Checksum, PacketError};
+use thane_wire::packet::Checksum;
 
 use super::Node;
 use crate::event::{Cause, Path};
 use crate::member::State;
-use crate::notice::{Layer, Level};
+use crate::notice::Layer;
 use crate::output::Output;
 use crate::table::MemberId;
 use crate::timers::Timer;
@@ -43,13 +43,6 @@ impl Node {
             }
             Err(error) => self.packet_dropped(from, &error),
         }
-    }
-
-    fn packet_dropped(&mut self, from: SocketAddr, error: &PacketError) {
-        self.counters.packets_dropped += 1;
-        self.notice(Level::Warn, Layer::Memberlist, "packet_dropped", None, || {
-            format!("dropped a packet from {from}: {error}")
-        });
     }
 
     fn message_arrived(&mut self, from: SocketAddr, message: &Bytes) {
@@ -150,7 +143,7 @@ impl Node {
             let mut message = Vec::new();
             Ack { seq: relayed.seq, payload: None }.encode(&mut message);
             self.send_with_gossip(relayed.requester, Checksum::Omit, message);
-        } else {
+        } else if !self.lost_answered(ack.seq) {
             self.probe_acked(ack);
         }
     }

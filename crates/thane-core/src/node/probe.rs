@@ -13,7 +13,7 @@ use thane_wire::gossip::{Ack, IndirectPing, Suspect, ip_bytes};
 
 use super::Node;
 use super::streams::Purpose;
-use crate::event::{Cause, Path, ProbeFailure, TcpProbe};
+use crate::event::{AnswerWay, Cause, Path, ProbeFailure, TcpProbe};
 use crate::member::State;
 use crate::notice::{Layer, Level};
 use crate::table::MemberId;
@@ -202,6 +202,8 @@ impl Node {
             // Nobody else was asked, so this is the time to the member and back.
             self.round_trip_measured(&probe.target, rtt, ack.payload.unwrap_or_default());
         }
+        let way = if probe.indirect { AnswerWay::Relayed } else { AnswerWay::Direct };
+        self.note_answer(&probe.target, probe.sent, way);
         if !probe.unsendable {
             self.awareness.apply(-1);
         }
@@ -254,6 +256,7 @@ impl Node {
         if probe.tcp_answered {
             self.counters.probes_answered += 1;
             self.counters.probes_answered_by_tcp_only += 1;
+            self.note_answer(&target, probe.sent, AnswerWay::TcpOnly);
             self.notice(Level::Warn, Layer::Memberlist, "udp_failing", Some(target.clone()), || {
                 format!(
                     "{target} answers over TCP but not over UDP; check that UDP port {} is open both ways",

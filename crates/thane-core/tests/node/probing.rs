@@ -1,8 +1,9 @@
 //! Probes: who is asked, what an answer or its absence means, and what it does to the node's own health.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use thane_core::{Cause, Config, Event, State, StreamFailure, TcpProbe};
+use thane_core::{AnswerWay, Cause, Config, Event, Key, Keyring, State, StreamFailure, TcpProbe};
 use thane_wire::gossip::{Ack, IndirectPing, Message, Nack, ip_bytes};
 
 use super::net::{Net, lan};
@@ -135,6 +136,65 @@ fn silence_makes_suspect_and_the_evidence_says_what_was_tried() {
     assert_eq!(failure.tcp, TcpProbe::NoAnswer);
     assert_eq!(failure.health, 2, "two nacks are missing");
     assert!(matches!(bench.events.last(), Some(Event::Suspected(_))));
+    let ends = bench.node.suspicion_ends(&name).unwrap();
+    assert!(ends > bench.node.evidence(&name).last().unwrap().at, "it has some time left");
+}
+
+#[test]
+fn the_last_answer_is_kept_with_its_time_way_and_round_trip() {
+    let mut bench = knowing(prober(), &[VERSIONS]);
+    assert_eq!(bench.node.last_answer("b"), None);
+    let (_, seq) = next_ping(&mut bench);
+    bench.run(ms(40));
+    bench.tell(&ack(seq));
+    let answer = bench.node.last_answer("b").unwrap();
+    // The ping left within the last millisecond of the search for it.
+    let is_about = |rtt: Option<Duration>, wanted: u64| {
+        rtt.is_some_and(|rtt| rtt >= ms(wanted) && rtt <= ms(wanted + 1))
+    };
+    assert!(is_about(answer.rtt, 40) && answer.way == AnswerWay::Direct, "{answer:?}");
+    // Late, when others might have been asked: no round trip can be told from it.
+    let (_, seq) = next_ping(&mut bench);
+    bench.run(ms(600));
+    bench.tell(&ack(seq));
+    let late = bench.node.last_answer("b").unwrap();
+    assert!(late.at > answer.at);
+    assert_eq!((late.rtt, late.way), (None, AnswerWay::Relayed));
+    // The evidence of a change tells the round trip of the answers before it.
+    let (_, seq) = next_ping(&mut bench);
+    bench.run(ms(30));
+    bench.tell(&ack(seq));
+    next_ping(&mut bench);
+    bench.run(ms(1000));
+    let evidence = bench.node.evidence("b");
+    assert!(evidence[0].rtt.is_none() && is_about(evidence.last().unwrap().rtt, 30), "{evidence:?}");
+    assert_eq!(bench.node.suspicion_ends("a"), None);
+}
+
+#[test]
+fn what_we_refute_is_evidence_about_ourselves() {
+    let mut bench = knowing(prober(), &[VERSIONS]);
+    bench.tell(&suspect("a", 1, "b"));
+    let evidence = bench.node.evidence("a");
+    let Cause::Refuted { by, incarnation, .. } = &evidence.last().unwrap().cause else { panic!("{evidence:?}") };
+    assert_eq!((by.as_deref(), *incarnation, evidence.last().unwrap().incarnation), (Some("b"), 1, 2));
+}
+
+#[test]
+fn packets_that_cannot_be_used_are_counted_by_reason_and_the_last_one_is_kept() {
+    let mut bench = Bench::new(Config { label: "ours".into(), ..prober() });
+    bench.packet(addr_of(7), &ack(1));
+    let counters = bench.node.counters();
+    assert_eq!(
+        (counters.packets_dropped, counters.packets_mislabeled, counters.packets_undecryptable),
+        (1, 1, 0)
+    );
+    assert_eq!(bench.node.last_dropped_packet().unwrap().from, addr_of(7));
+    let mut bench = Bench::new(Config { keyring: Keyring::new([Key::new(&[1; 32]).unwrap()]), ..prober() });
+    bench.packet(addr_of(8), &[7; 64]);
+    let counters = bench.node.counters();
+    assert_eq!((counters.packets_mislabeled, counters.packets_undecryptable), (0, 1));
+    assert_eq!(bench.node.last_dropped_packet().unwrap().from, addr_of(8));
 }
 
 #[test]
