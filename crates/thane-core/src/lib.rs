@@ -50,6 +50,7 @@ mod output;
 mod pattern;
 mod query;
 mod rng;
+pub mod snapshot;
 mod stats;
 mod suspicion;
 mod table;

@@ -18,19 +18,22 @@
 //! | `asking` | queries of our own and their replies |
 //! | `conflict` | the vote over our name |
 //! | `keys` | key management over the cluster |
+//! | `rejoin` | finding the cluster again after a restart or a long partition |
+//! | `evidence` | why members are in their states, and what was dropped |
 
 mod asking;
 mod commands;
 mod conflict;
 mod coordinates;
+mod evidence;
 mod gossip;
 mod keys;
-mod evidence;
 mod membership;
 mod packets;
 mod probe;
 mod push_pull;
 mod queries;
+mod rejoin;
 mod status;
 mod streams;
 mod user_events;
@@ -46,11 +49,12 @@ use thane_wire::tags::Tags;
 
 use self::asking::Asking;
 use self::commands::Op;
+pub use self::evidence::{DroppedPacket, Evidence};
 use self::keys::PersistingTable;
 use self::packets::RelayedPing;
 use self::probe::Prober;
-pub use self::evidence::{DroppedPacket, Evidence};
 use self::queries::{Delivered, QueryBuffer};
+use self::rejoin::Rejoin;
 use self::status::RecentIntents;
 use self::streams::Stream;
 use self::user_events::EventBuffer;
@@ -140,12 +144,12 @@ pub struct Node {
     next_suspicion: u64,
     /// When a member was last told of what we hold against it (see `membership`), so that it is told once an interval.
     reminded: BTreeMap<MemberId, Time>,
+    /// For operators: whose packets are not understood.
+    last_dropped_packet: Option<DroppedPacket>,
     /// Our place in the network; `None` when coordinates are turned off.
     vivaldi: Option<VivaldiClient>,
 
     streams: BTreeMap<StreamId, Stream>,
-    /// For operators: whose packets are not understood.
-    last_dropped_packet: Option<DroppedPacket>,
     next_stream: u64,
     ops: BTreeMap<OpId, Op>,
     next_op: u64,
@@ -170,6 +174,7 @@ pub struct Node {
     /// Key ring changes that are made and wait to be written, before they are answered.
     persisting: PersistingTable,
     next_persist: u64,
+    rejoin: Rejoin,
 }
 
 /// A node that was not woken for this much longer than it asked for takes itself for paused (stopped, swapped out, starved), when
@@ -233,12 +238,12 @@ impl Node {
             next_seq,
             next_suspicion: 0,
             reminded: BTreeMap::new(),
+            last_dropped_packet: None,
             vivaldi,
             streams: BTreeMap::new(),
             next_stream: 0,
             ops: BTreeMap::new(),
             next_op: 0,
-            last_dropped_packet: None,
             statements: BroadcastQueue::default(),
             intents: BroadcastQueue::default(),
             queries: BroadcastQueue::default(),
@@ -250,6 +255,7 @@ impl Node {
             delivered: Delivered::default(),
             persisting: PersistingTable::new(),
             next_persist: 0,
+            rejoin: Rejoin::default(),
         };
         node.announce_ourselves(Cause::Started, None);
         node.start_ticking();
@@ -594,6 +600,8 @@ impl Node {
             Timer::OpStage { op } => self.op_stage_over(op),
             Timer::QueryEnd { ltime, id } => self.query_over((ltime, id)),
             Timer::PruneWait { name } => self.prune_wait_over(&name),
+            Timer::RejoinTick => self.rejoin_step(),
+            Timer::LostTick => self.lost_tick(),
         }
     }
 

@@ -35,6 +35,10 @@ pub(crate) enum Timer {
     OpStage { op: OpId },
     /// A query of ours ends.
     QueryEnd { ltime: u64, id: u32 },
+    /// Try the members of an earlier life anew.
+    RejoinTick,
+    /// Ask a member that was forgotten as failed whether it is there.
+    LostTick,
     /// A leaving member that is to be erased has had time to finish.
     PruneWait { name: std::sync::Arc<str> },
 }

@@ -87,6 +87,9 @@ impl Node {
             if let Some(timer) = op.timer {
                 self.timers.cancel(timer);
             }
+            if self.rejoin_over(id, &outcome) {
+                return;
+            }
             self.outputs.push_back(Output::Done { op: id, outcome });
         }
     }

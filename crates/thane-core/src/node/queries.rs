@@ -42,16 +42,23 @@ pub(super) struct QueryBuffer {
     size: u64,
     remembered: usize,
     min_time: u64,
+    /// The newest that was taken.
+    newest: u64,
 }
 
 impl QueryBuffer {
     pub(super) fn new(size: u64) -> Self {
-        Self { slots: BTreeMap::new(), size, remembered: 0, min_time: 0 }
+        Self { slots: BTreeMap::new(), size, remembered: 0, min_time: 0, newest: 0 }
     }
 
     /// Queries before this time are history (of an earlier life, from a snapshot).
     pub(super) fn ignore_before(&mut self, time: u64) {
         self.min_time = self.min_time.max(time);
+    }
+
+    /// The newest time of which a query was taken, or declined as history.
+    pub(super) fn newest(&self) -> u64 {
+        self.newest.max(self.min_time.saturating_sub(1))
     }
 
     /// Whether the query is news, with our clock already past it. `None`: too old to tell.
@@ -67,6 +74,7 @@ impl QueryBuffer {
         }
         let news = self.slots.entry(ltime).or_default().insert(id);
         self.remembered += usize::from(news);
+        self.newest = self.newest.max(ltime);
         while self.remembered > QUERIES_REMEMBERED_MAX
             && let Some((ltime, ids)) = self.slots.pop_first()
         {

@@ -203,6 +203,7 @@ impl Node {
             return false;
         }
         let Some(id) = self.serf_knows(leave.node) else {
+            self.forget_lost(leave.node);
             return self.remember_intent(leave.node, IntentKind::Leave, leave.ltime);
         };
         let held = self.table[id].status_ltime;
@@ -366,6 +367,7 @@ impl Node {
             for id in list {
                 let after = self.now.since(self.table[id].gone_since);
                 if after > timeout && id != self.own {
+                    self.member_timed_out(id);
                     self.erase(id, Cause::TimedOut { after });
                 }
             }

@@ -34,6 +34,8 @@ pub(super) struct EventBuffer {
     bytes: usize,
     /// Events before this time are not wanted.
     min_time: u64,
+    /// The newest that was delivered.
+    newest: u64,
 }
 
 /// What became of an event.
@@ -49,12 +51,17 @@ enum Verdict {
 
 impl EventBuffer {
     pub(super) fn new(size: u64) -> Self {
-        Self { slots: BTreeMap::new(), size, bytes: 0, min_time: 0 }
+        Self { slots: BTreeMap::new(), size, bytes: 0, min_time: 0, newest: 0 }
     }
 
     /// Events at or before this time of a peer's clock are history.
     pub(super) fn ignore_before(&mut self, time: u64) {
         self.min_time = self.min_time.max(time);
+    }
+
+    /// The newest time of which an event was delivered, or declined as history.
+    pub(super) fn newest(&self) -> u64 {
+        self.newest.max(self.min_time.saturating_sub(1))
     }
 
     /// Remembered events by Lamport time.
@@ -81,6 +88,7 @@ impl EventBuffer {
             return Verdict::Duplicate;
         }
         slot.push((name.into(), Bytes::copy_from_slice(payload)));
+        self.newest = self.newest.max(ltime);
         self.bytes += EVENT_COST + name.len() + payload.len();
         while self.bytes > EVENT_BUFFER_BYTES_MAX
             && let Some((ltime, events)) = self.slots.pop_first()

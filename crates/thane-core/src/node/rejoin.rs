@@ -1,0 +1,264 @@
+//! Finding the cluster again: after a restart, and after a partition that lasted longer than members are remembered.
+//!
+//! Source: Serf `serf.go` (handleRejoin). Differs from Serf: it tries each known member once and gives up.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thane_wire::packet::Checksum;
+
+use super::streams::Purpose;
+use super::{LifeState, Node, Replay};
+use crate::event::{Cause, Path};
+use crate::lamport::LAMPORT_JUMP_MAX;
+use crate::member::Status;
+use crate::notice::{Layer, Level};
+use crate::output::{OpId, Outcome};
+use crate::snapshot::{Marks, Peer, Restored};
+use crate::table::MemberId;
+use crate::time::Time;
+use crate::timers::Timer;
+
+/// How many members are tried at the same time.
+const TRIED_AT_ONCE: usize = 4;
+/// First and longest pause after all were tried in vain.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(120);
+/// Most members that were forgotten as failed and are still looked for.
+const LOST_MAX: usize = 1024;
+/// How long they are looked for.
+const LOST_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How much rarer than a failed member a lost one is tried.
+const LOST_INTERVALS: u32 = 4;
+
+/// What is under way to find others.
+#[derive(Debug, Default)]
+pub(super) struct Rejoin {
+    /// The members of the earlier life, as long as we are alone. Those that were alive come first.
+    known: Vec<Peer>,
+    failed_from: usize,
+    next: usize,
+    pause: Duration,
+    trying: Option<OpId>,
+    lost: BTreeMap<Arc<str>, Lost>,
+    /// Lost members that were asked whether they are there, by the ping's number.
+    asked: BTreeMap<u32, Arc<str>>,
+    is_ticking: bool,
+}
+
+/// A member that failed and was forgotten.
+#[derive(Debug)]
+struct Lost {
+    addr: SocketAddr,
+    since: Time,
+}
+
+impl Node {
+    /// Tells a node that has just started of its earlier life: its clocks and its incarnation go on from there, what it has seen
+    /// is not delivered again, and it looks for the members it knew until it finds one.
+    ///
+    /// Times too large to be true are ignored, with a notice.
+    pub fn restore(&mut self, now: Time, restored: Restored) {
+        self.advance(now);
+        self.restore_marks(restored.marks);
+        let own = self.own_name();
+        let (mut alive, mut failed) = (restored.alive, restored.failed);
+        alive.retain(|peer| peer.name != own);
+        failed.retain(|peer| peer.name != own);
+        for peer in &failed {
+            self.remember_lost(Arc::clone(&peer.name), peer.addr);
+        }
+        self.rejoin.failed_from = alive.len();
+        self.rejoin.known = alive;
+        self.rejoin.known.append(&mut failed);
+        self.shuffle_known();
+        self.rejoin_step();
+        self.settle();
+    }
+
+    /// How far this node has come.
+    pub fn marks(&self) -> Marks {
+        Marks {
+            member: self.member_clock.time().saturating_sub(1),
+            event: self.event_buffer.newest(),
+            query: self.query_buffer.newest(),
+            incarnation: self.own_incarnation,
+        }
+    }
+
+    /// All that a snapshot holds of this node.
+    pub fn to_restore(&self) -> Restored {
+        let peers = |wanted: fn(Status) -> bool| {
+            let members = self.table.iter().filter(|(_, entry)| entry.status.is_some_and(wanted));
+            members.map(|(_, entry)| Peer { name: entry.name.clone(), addr: entry.addr() }).collect()
+        };
+        Restored {
+            marks: self.marks(),
+            alive: peers(|status| matches!(status, Status::Alive | Status::Leaving)),
+            failed: peers(|status| status == Status::Failed),
+        }
+    }
+
+    fn restore_marks(&mut self, marks: Marks) {
+        let Marks { member, event, query, incarnation } = marks;
+        if [member, event, query].into_iter().any(|mark| mark > LAMPORT_JUMP_MAX) {
+            self.notice(Level::Warn, Layer::Serf, "restored_absurd", None, || {
+                format!(
+                    "ignoring the clocks of the snapshot ({member}, {event}, {query}): too large to be true"
+                )
+            });
+        } else {
+            // The check above is the one that they make.
+            _ = self.member_clock.witness(member);
+            _ = self.event_clock.witness(event);
+            _ = self.query_clock.witness(query);
+            self.event_buffer.ignore_before(event + 1);
+            self.query_buffer.ignore_before(query + 1);
+        }
+        if incarnation >= self.own_incarnation {
+            // Above anything said about our earlier life, so that nobody goes on holding us for dead.
+            self.own_incarnation = incarnation;
+            let next = incarnation.saturating_add(1);
+            self.announce_ourselves(Cause::Announced { incarnation: next, via: Path::Local }, None);
+        }
+    }
+
+    fn shuffle_known(&mut self) {
+        let (alive, failed) = self.rejoin.known.split_at_mut(self.rejoin.failed_from);
+        self.rng.shuffle(alive);
+        self.rng.shuffle(failed);
+    }
+
+    // ---- the members of the earlier life ----
+
+    /// Tries the next few, or pauses before all are tried anew. Whoever has found company has found the cluster.
+    pub(super) fn rejoin_step(&mut self) {
+        if self.life != LifeState::Alive || self.detector_has_company() {
+            self.rejoin.known = Vec::new();
+        }
+        if self.rejoin.known.is_empty() || self.rejoin.trying.is_some() {
+            return;
+        }
+        let some: Vec<Peer> =
+            self.rejoin.known.iter().skip(self.rejoin.next).take(TRIED_AT_ONCE).cloned().collect();
+        if some.is_empty() {
+            self.rejoin_pause();
+            return;
+        }
+        self.rejoin.next += some.len();
+        for peer in &some {
+            self.notice(Level::Info, Layer::Serf, "rejoin", Some(Arc::clone(&peer.name)), || {
+                format!("Attempting re-join to previously known node: {}: {}", peer.name, peer.addr)
+            });
+        }
+        let addrs: Vec<SocketAddr> = some.iter().map(|peer| peer.addr).collect();
+        // What happened while we were away is delivered; what we have seen is before the time that `restore` has set.
+        if let Ok(op) = self.start_join(&addrs, Replay::Old) {
+            self.rejoin.trying = Some(op);
+        }
+    }
+
+    fn rejoin_pause(&mut self) {
+        self.rejoin.next = 0;
+        self.shuffle_known();
+        self.rejoin.pause = (self.rejoin.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        // Nodes that were started together do not knock together.
+        let pause = self.rejoin.pause.mul_f64(0.75 + 0.5 * self.rng.unit());
+        self.notice(Level::Warn, Layer::Serf, "rejoin_failed", None, || {
+            format!(
+                "Failed to re-join any previously known node; the next attempt is in {} s",
+                pause.as_secs().max(1)
+            )
+        });
+        self.timers.set(self.now + pause, Timer::RejoinTick);
+    }
+
+    /// The end of a command, if it was one of ours here: nobody else waits for it.
+    pub(super) fn rejoin_over(&mut self, op: OpId, outcome: &Outcome) -> bool {
+        if self.rejoin.trying != Some(op) {
+            return false;
+        }
+        self.rejoin.trying = None;
+        match outcome {
+            Outcome::Join { contacted: 1.., .. } => {
+                self.rejoin.known = Vec::new();
+                self.notice(Level::Info, Layer::Serf, "rejoined", None, || {
+                    "Re-joined to previously known node".to_owned()
+                });
+            }
+            _ => self.rejoin_step(),
+        }
+        true
+    }
+
+    // ---- members that were forgotten ----
+
+    /// Goes on looking for a member that failed and is about to be forgotten: its side of a partition may be alive and well.
+    pub(super) fn remember_lost(&mut self, name: Arc<str>, addr: SocketAddr) {
+        if self.rejoin.lost.len() >= LOST_MAX || name.is_empty() {
+            return;
+        }
+        self.rejoin.lost.insert(name, Lost { addr, since: self.now });
+        if !std::mem::replace(&mut self.rejoin.is_ticking, true) {
+            self.timers.set(self.now + LOST_INTERVALS * self.config.reconnect_interval, Timer::LostTick);
+        }
+    }
+
+    /// The failed member is erased because its time is over.
+    pub(super) fn member_timed_out(&mut self, id: MemberId) {
+        let entry = &self.table[id];
+        if entry.status == Some(Status::Failed) {
+            let (name, addr) = (entry.name.clone(), entry.addr());
+            self.remember_lost(name, addr);
+        }
+    }
+
+    /// Somebody says that the member is gone for good.
+    pub(super) fn forget_lost(&mut self, name: &str) {
+        self.rejoin.lost.remove(name);
+    }
+
+    /// Asks one lost member whether it is there. It is asked by name, with a ping: its address may have gone to a member of some other
+    /// cluster, which must not be joined with ours.
+    pub(super) fn lost_tick(&mut self) {
+        let now = self.now;
+        let table = &self.table;
+        let known = |name: &str| table.find(name).is_some_and(|id| table[id].status.is_some());
+        self.rejoin.lost.retain(|name, lost| !known(name) && now.since(lost.since) < LOST_TIME);
+        self.rejoin.asked.clear();
+        self.rejoin.is_ticking = !self.rejoin.lost.is_empty();
+        if !self.rejoin.is_ticking {
+            return;
+        }
+        self.timers.set(now + LOST_INTERVALS * self.config.reconnect_interval, Timer::LostTick);
+        // Together the members ask each lost one about once an interval, as with those that have failed.
+        let chance = self.rejoin.lost.len() as f64 / self.table.status_alive().max(1) as f64;
+        let at = self.rng.below(self.rejoin.lost.len());
+        if self.life != LifeState::Alive || self.rng.unit() > chance {
+            return;
+        }
+        if let Some((name, lost)) = self.rejoin.lost.iter().nth(at) {
+            let (name, to) = (Arc::clone(name), lost.addr);
+            let seq = self.next_seq();
+            let ping = self.encode_ping(seq, &name);
+            self.rejoin.asked.insert(seq, name);
+            self.send(to, Checksum::Omit, &[Bytes::from(ping)]);
+        }
+    }
+
+    /// Whether the ack is that of a lost member; then we exchange state with it, and are one cluster again.
+    pub(super) fn lost_answered(&mut self, seq: u32) -> bool {
+        let Some(name) = self.rejoin.asked.remove(&seq) else { return false };
+        if let Some(lost) = self.rejoin.lost.get(&name) {
+            let to = lost.addr;
+            self.notice(Level::Info, Layer::Serf, "reconnect", Some(name.clone()), || {
+                format!("{name}, forgotten as failed, answers at {to}; joining it again")
+            });
+            self.dial(to, Purpose::PushPull { join: true, op: None }, self.config.tcp_timeout);
+        }
+        true
+    }
+}
