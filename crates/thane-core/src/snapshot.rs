@@ -24,8 +24,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use thane_wire::snapshot::{self, Line, LineError, address_text};
 pub use thane_wire::snapshot::SkippedLine;
+use thane_wire::snapshot::{self, Line, LineError, address_text};
 
 use crate::event::Event;
 use crate::lamport::LAMPORT_JUMP_MAX;
@@ -97,9 +97,7 @@ impl Record {
             // Differs from Serf: there a new address is only seen when the member joins again.
             Event::Joined(change) | Event::Updated(change) => Some(Self::Alive(peer(&change.member))),
             Event::Failed(change) => Some(Self::Failed(peer(&change.member))),
-            Event::Left(change) | Event::Reaped(change) => {
-                Some(Self::Gone(Arc::clone(&change.member.name)))
-            }
+            Event::Left(change) | Event::Reaped(change) => Some(Self::Gone(Arc::clone(&change.member.name))),
             Event::Suspected(_) | Event::Refuted(_) | Event::User(_) | Event::Query(_) => None,
         }
     }
@@ -186,7 +184,8 @@ impl SnapshotLog {
                         if let Some((name, addr)) = rest.rsplit_once(' ') {
                             self.failed.insert(name.to_owned(), addr.to_owned());
                         }
-                    } else if let Some(Ok(incarnation)) = text.strip_prefix(" incarnation: ").map(str::parse) {
+                    } else if let Some(Ok(incarnation)) = text.strip_prefix(" incarnation: ").map(str::parse)
+                    {
                         self.marks.incarnation = incarnation;
                     }
                 }

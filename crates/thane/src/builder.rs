@@ -13,6 +13,7 @@ use crate::error::StartError;
 use crate::events::Events;
 use crate::keyring_file;
 use crate::node::Node;
+use crate::snapshot;
 use crate::sockets;
 
 /// memberlist's presets: how fast, and how patient.
@@ -57,6 +58,8 @@ pub struct Builder {
     profile: Profile,
     keyring: Keyring,
     keyring_file: Option<PathBuf>,
+    snapshot_path: Option<PathBuf>,
+    rejoin_after_leave: bool,
     label: String,
     protocol: Option<u8>,
     compression: Option<bool>,
@@ -131,6 +134,22 @@ impl Builder {
         self
     }
 
+    /// Keeps a snapshot in this file, in Serf's format: the members that are alive, and how far we have come. Started again with it,
+    /// the node looks for those members until it finds one, takes no event or query that it has seen, and is heard at once by
+    /// those who hold it for dead. After a [`Node::leave`] it starts alone. The file is made if there is none. Default: none.
+    ///
+    /// A file that cannot be written while the node runs is told in the log, and tried again.
+    pub fn snapshot_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.snapshot_path = Some(path.into());
+        self
+    }
+
+    /// Whether to look for the members in the snapshot even if the node left them on purpose. Default: no.
+    pub fn rejoin_after_leave(mut self, on: bool) -> Self {
+        self.rejoin_after_leave = on;
+        self
+    }
+
     /// The cluster's label: packets of clusters with another one are refused. Default: none.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
@@ -192,7 +211,8 @@ impl Builder {
         self.load_keyring().await?;
         let sockets = sockets::listen(bind)?;
         let advertise = self.advertise_addr(sockets.addr).await?;
-        let files = Files { keyring: self.keyring_file.take() };
+        let snapshot = self.open_snapshot().await?;
+        let files = Files { keyring: self.keyring_file.take(), snapshot };
         let mut config = self.config(name, advertise, sockets.addr.port());
         config.persist_keyring |= files.keyring.is_some();
         driver::start(config, seed()?, sockets, files)
@@ -207,6 +227,12 @@ impl Builder {
         }
         self.keyring = blocking(move || keyring_file::load(&path)).await?;
         Ok(())
+    }
+
+    async fn open_snapshot(&mut self) -> Result<Option<snapshot::Opened>, StartError> {
+        let Some(path) = self.snapshot_path.take() else { return Ok(None) };
+        let rejoin_after_leave = self.rejoin_after_leave;
+        blocking(move || snapshot::open(path, rejoin_after_leave)).await.map(Some)
     }
 
     /// The address to announce, given the one we listen on.
@@ -267,6 +293,8 @@ impl fmt::Debug for Builder {
             .field("profile", &self.profile)
             .field("keyring", &self.keyring)
             .field("keyring_file", &self.keyring_file)
+            .field("snapshot_path", &self.snapshot_path)
+            .field("rejoin_after_leave", &self.rejoin_after_leave)
             .field("label", &self.label)
             .field("protocol", &self.protocol)
             .field("compression", &self.compression)

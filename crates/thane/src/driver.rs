@@ -31,6 +31,7 @@ use crate::keyring_file::KeyringWriter;
 use crate::log;
 use crate::node::{Coalesce, Inner, Last, Node, Stopped};
 use crate::query::{Asker, Query, QueryReplies};
+use crate::snapshot::{self, SnapshotWriter};
 use crate::sockets::{self, Sockets};
 use crate::streams::{self, StreamEvent, Streams, What};
 
@@ -90,6 +91,8 @@ pub struct IoCounters {
     pub accept_errors: u64,
     /// Streams closed because there were too many, or because too much waited to be written.
     pub streams_overflowed: u64,
+    /// Lines of the snapshot that were left out because the disk was slow. The whole state is written afterwards.
+    pub snapshot_records_lost: u64,
 }
 
 /// The files that a node keeps.
@@ -97,6 +100,8 @@ pub struct IoCounters {
 pub(crate) struct Files {
     /// Where changes of the key ring are written.
     pub(crate) keyring: Option<PathBuf>,
+    /// What is known of the node's earlier life, and where it goes on being written.
+    pub(crate) snapshot: Option<snapshot::Opened>,
 }
 
 /// Starts a node on sockets that are open.
@@ -108,7 +113,14 @@ pub(crate) fn start(
 ) -> Result<(Node, Events), StartError> {
     let start = Instant::now();
     let flush_max = config.tcp_timeout;
-    let core = Core::new(config, seed, Time::ZERO).map_err(StartError::Config)?;
+    let mut core = Core::new(config, seed, Time::ZERO).map_err(StartError::Config)?;
+    let snapshot = match files.snapshot {
+        Some(opened) => {
+            core.restore(Time::ZERO, opened.restored(&core.config().name));
+            Some(opened.start()?)
+        }
+        None => None,
+    };
     warn_of_openness(core.config());
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let (stop_in, stop) = watch::channel(false);
@@ -142,6 +154,7 @@ pub(crate) fn start(
         askers: BTreeMap::new(),
         abandoned: Arc::new(Notify::new()),
         keyring: files.keyring.map(KeyringWriter::start),
+        snapshot,
         failures: VecDeque::new(),
         io: IoCounters::default(),
         receive_pause: Pause::default(),
@@ -225,6 +238,7 @@ struct Driver {
     /// One of them may have stopped waiting.
     abandoned: Arc<Notify>,
     keyring: Option<KeyringWriter>,
+    snapshot: Option<SnapshotWriter>,
     /// What went wrong while doing what the core said, to be told to it afterwards.
     failures: VecDeque<Failure>,
     io: IoCounters,
@@ -259,6 +273,11 @@ impl Driver {
         self.streams.shutdown().await;
         if let Some(keyring) = self.keyring.take() {
             keyring.finish().await;
+        }
+        if let Some(mut snapshot) = self.snapshot.take() {
+            snapshot.catch_up(&self.core);
+            self.io.snapshot_records_lost = snapshot.lost();
+            snapshot.finish().await;
         }
         tracing::debug!(target: "thane::driver", kind = "node_stopped", "the node has stopped: {stopped:?}");
         (stopped, Last { core: self.core, io: self.io })
@@ -424,7 +443,13 @@ impl Driver {
                 Err(error) => answer(reply, Err(error)),
             },
             Command::Leave { reply } => match self.core.leave(now) {
-                Ok(op) => _ = self.pending.insert(op, Pending::Leave(reply)),
+                Ok(op) => {
+                    // Before the leave's own events: whoever leaves remembers the others as they were.
+                    if let Some(snapshot) = &mut self.snapshot {
+                        snapshot.leave();
+                    }
+                    self.pending.insert(op, Pending::Leave(reply));
+                }
                 Err(error) => answer(reply, Err(error)),
             },
             Command::ForceLeave { name, prune, reply } => {
@@ -451,7 +476,10 @@ impl Driver {
                 }
             }
             Command::Read(read) => read(&self.core),
-            Command::ReadIo { reply } => answer(reply, self.io),
+            Command::ReadIo { reply } => {
+                self.io.snapshot_records_lost = self.snapshot.as_ref().map_or(0, SnapshotWriter::lost);
+                answer(reply, self.io);
+            }
         }
         self.drain();
     }
@@ -485,6 +513,13 @@ impl Driver {
 
     /// Does everything the core wants done now, and tells it what did not work.
     fn drain(&mut self) {
+        self.do_outputs();
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.catch_up(&self.core);
+        }
+    }
+
+    fn do_outputs(&mut self) {
         let mut told = 0;
         loop {
             while let Some(output) = self.core.poll_output() {
@@ -533,12 +568,7 @@ impl Driver {
                     |failure| !matches!(failure, Failure::Stream { stream: failed, .. } if *failed == stream),
                 );
             }
-            Output::Event(event) => match Event::from_core(event, &self.commands_in) {
-                Some(event) => self.hub.publish(event),
-                None => {
-                    tracing::warn!(target: "thane::driver", kind = "unknown_event", "an event of an unknown kind");
-                }
-            },
+            Output::Event(event) => self.event(event),
             Output::Reply { query, reply } => self.reply(query, reply),
             Output::PersistKeyring { token, keyring } => self.persist_keyring(token, keyring),
             Output::Done { op, outcome } => self.done(op, outcome),
@@ -558,6 +588,18 @@ impl Driver {
                 if self.failures.len() < FAILURES_AT_ONCE_MAX {
                     self.failures.push_back(Failure::Send { to, error: streams::describe(&error) });
                 }
+            }
+        }
+    }
+
+    fn event(&mut self, event: thane_core::Event) {
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.event(&event);
+        }
+        match Event::from_core(event, &self.commands_in) {
+            Some(event) => self.hub.publish(event),
+            None => {
+                tracing::warn!(target: "thane::driver", kind = "unknown_event", "an event of an unknown kind");
             }
         }
     }

@@ -65,6 +65,14 @@ pub enum StartError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The snapshot file cannot be opened or read. Shown in Serf's words.
+    #[error("Failed to setup snapshot: failed to open snapshot: {problem}")]
+    Snapshot {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Settings that cannot be used, all of them.
     #[error("the node cannot start with these settings: {}", join_lines(.0))]
     Config(Vec<ConfigError>),

@@ -51,6 +51,7 @@ mod keys;
 mod log;
 mod node;
 mod query;
+mod snapshot;
 mod sockets;
 mod streams;
 
@@ -64,8 +65,8 @@ pub use events::{CoalescedEvent, Coalescer, EVENT_QUEUE_MAX, Event, Events, Miss
 pub use node::{Coalesce, JoinReport, Node, Stopped};
 pub use query::{IncomingQuery, Query, QueryReplies, REPLY_QUEUE_MAX, Reply};
 pub use thane_core::{
-    BroadcastTimeout, Cause, Change, CoalesceConfig, CommandError, Config, ConfigError, Coordinate, Counters,
-    Evidence, ExchangeError, JoinFailure, Key, KeyCommand, KeyError, KeyReport, Keyring, Layer, Level,
+    AnswerWay, BroadcastTimeout, Cause, Change, CoalesceConfig, CommandError, Config, ConfigError, Coordinate, Counters, DroppedPacket,
+    Evidence, ExchangeError, JoinFailure, Key, KeyCommand, KeyError, KeyReport, Keyring, LastAnswer, Layer, Level,
     LifeState, Member, MemberEventKind, NAME_BYTES_MAX, Notice, Path, Pattern, PatternError, Periods,
     ProbeFailure, Prune, Replay, State, Stats, Status, StopReason, Tags, TcpProbe, Time,
     USER_EVENT_BYTES_MAX, UserEvent, Versions,

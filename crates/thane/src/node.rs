@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thane_core::{
-    BroadcastTimeout, CommandError, Coordinate, Counters, Evidence, LifeState, Member, Node as Core, Prune,
-    Replay, Stats, Tags, Time, vivaldi,
+    BroadcastTimeout, CommandError, Config, Coordinate, Counters, DroppedPacket, Evidence, LastAnswer,
+    LifeState, Member, Node as Core, Prune, Replay, Stats, Tags, Time, vivaldi,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -281,6 +281,29 @@ impl Node {
     pub async fn evidence(&self, name: &str) -> Vec<Evidence> {
         let name = name.to_owned();
         self.read(move |core| core.evidence(&name)).await.unwrap_or_default()
+    }
+
+    /// A member's last answer to a probe of this node. `None` if there was none.
+    pub async fn last_answer(&self, name: &str) -> Option<LastAnswer> {
+        let name = name.to_owned();
+        self.read(move |core| core.last_answer(&name)).await.flatten()
+    }
+
+    /// When a suspect will be declared dead if it does not refute and nobody else accuses it; on the clock of [`Node::now`].
+    /// `None` for members that are not suspect.
+    pub async fn suspicion_ends(&self, name: &str) -> Option<Time> {
+        let name = name.to_owned();
+        self.read(move |core| core.suspicion_ends(&name)).await.flatten()
+    }
+
+    /// The last packet that could not be used: who sends with another key or label, or something else than gossip.
+    pub async fn last_dropped_packet(&self) -> Option<DroppedPacket> {
+        self.read(|core| core.last_dropped_packet().cloned()).await.flatten()
+    }
+
+    /// The settings it runs with, its present tags and keys among them. `None` if it failed before it could tell.
+    pub async fn config(&self) -> Option<Config> {
+        self.read(|core| core.config().clone()).await
     }
 
     /// Where the node lies in the network's space, in which distance is round trip time. `None` when coordinates are turned
