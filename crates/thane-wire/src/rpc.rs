@@ -40,6 +40,7 @@
 
 mod command;
 mod decoder;
+mod explain;
 mod fields;
 mod record;
 mod request;
@@ -47,6 +48,7 @@ mod response;
 
 pub use command::Command;
 pub use decoder::{Incoming, RequestDecoder, ResponseDecoder, ValueDecoder};
+pub use explain::{Answered, EvidenceRecord, Explanation};
 pub use fields::LIST_ENTRIES_MAX;
 pub use record::{EventName, MemberEvent, QueryEvent, QueryRecord, QueryRecordKind, Record, UserEvent};
 pub use request::{Query, Request, RequestHeader};

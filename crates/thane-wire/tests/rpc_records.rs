@@ -7,8 +7,9 @@ use thane_wire::DecodeError;
 use thane_wire::coordinate::Coordinate;
 use thane_wire::limits::RPC_BODY_BYTES_MAX;
 use thane_wire::rpc::{
-    Command, EventName, Incoming, KeyReply, LIST_ENTRIES_MAX, Member, MemberEvent, Query, Record, Request,
-    RequestDecoder, Response, ResponseBody, ResponseDecoder, ValueDecoder, error_text,
+    Answered, Command, EventName, EvidenceRecord, Explanation, Incoming, KeyReply, LIST_ENTRIES_MAX, Member,
+    MemberEvent, Query, Record, Request, RequestDecoder, Response, ResponseBody, ResponseDecoder,
+    ValueDecoder, error_text,
 };
 
 fn member(name: &str) -> Member {
@@ -32,6 +33,41 @@ fn read_record(bytes: &[u8]) -> Result<Option<Incoming>, DecodeError> {
     let mut client = ResponseDecoder::new();
     client.push(bytes);
     client.next_incoming()
+}
+
+fn explanation() -> Explanation {
+    let record = EvidenceRecord {
+        at_ns: 1_700_000_000_000_000_000,
+        state: "dead".to_owned(),
+        incarnation: u32::MAX,
+        health: 3,
+        kind: "suspicion-expired".to_owned(),
+        text: "a sentence".to_owned(),
+        by: vec!["b".to_owned(), "c".to_owned()],
+        path: "packet".to_owned(),
+        from: "10.0.0.2:7946".to_owned(),
+        rtt_ns: Some(40_000),
+        timeout_ns: Some(4_000_000_000),
+        relays: 3,
+        nacks: 2,
+        tcp: "refused".to_owned(),
+        ltime: u64::MAX,
+    };
+    Explanation {
+        agent: "a".to_owned(),
+        health: 1,
+        now_ns: 1_700_000_001_000_000_000,
+        name: "d".to_owned(),
+        addr: "[::1]:7946".to_owned(),
+        status: "failed".to_owned(),
+        state: "dead".to_owned(),
+        since_ns: -5,
+        incarnation: 7,
+        verdict_ns: Some(9),
+        answered: Some(Answered { at_ns: 8, rtt_ns: None, way: "relayed".to_owned() }),
+        evidence: vec![record, EvidenceRecord::default()],
+        advice: vec!["look".to_owned()],
+    }
 }
 
 fn every_request() -> Vec<Request> {
@@ -65,9 +101,12 @@ fn every_request() -> Vec<Request> {
             payload: Some(vec![]),
         }),
         Request::Respond { id: 300, payload: Some(vec![1]) },
+        Request::Query(Query { name: text(), ..Query::default() }),
         Request::Stats,
         Request::GetCoordinate { node: text() },
         Request::Unknown { command: "later".to_owned() },
+        Request::Explain { node: text() },
+        Request::Diagnose,
     ]
 }
 
@@ -102,6 +141,9 @@ fn every_response_is_read_as_written() {
         (Command::Stats, ResponseBody::Stats(BTreeMap::from([("agent".to_owned(), BTreeMap::new())]))),
         (Command::GetCoordinate, ResponseBody::Coordinate(None)),
         (Command::GetCoordinate, ResponseBody::Coordinate(Some(coordinate))),
+        (Command::Explain, ResponseBody::Explanation(Box::default())),
+        (Command::Explain, ResponseBody::Explanation(Box::new(explanation()))),
+        (Command::Diagnose, ResponseBody::Diagnosis(BTreeMap::from([("keys".to_owned(), BTreeMap::new())]))),
     ];
     let mut client = ResponseDecoder::new();
     for (seq, (command, body)) in (5..).zip(cases) {

@@ -48,11 +48,15 @@ pub enum Command {
     Stats,
     /// `get-coordinate`.
     GetCoordinate,
+    /// `explain`: why a member is in the state it is in. Only Thane's agent knows it.
+    Explain,
+    /// `diagnose`: counters and settings of the agent, beyond `stats`. Only Thane's agent knows it.
+    Diagnose,
     /// Any other name. The agent answers "Unsupported command".
     Unknown(String),
 }
 
-const NAMES: [(&str, Command); 20] = [
+const NAMES: [(&str, Command); 22] = [
     ("handshake", Command::Handshake),
     ("auth", Command::Auth),
     ("event", Command::Event),
@@ -73,6 +77,8 @@ const NAMES: [(&str, Command); 20] = [
     ("respond", Command::Respond),
     ("stats", Command::Stats),
     ("get-coordinate", Command::GetCoordinate),
+    ("explain", Command::Explain),
+    ("diagnose", Command::Diagnose),
 ];
 
 impl Command {
@@ -92,7 +98,10 @@ impl Command {
 
     /// Whether the request has a body. An unknown command has none: what follows is read as the next header.
     pub fn has_body(&self) -> bool {
-        !matches!(self, Self::Members | Self::Leave | Self::ListKeys | Self::Stats | Self::Unknown(_))
+        !matches!(
+            self,
+            Self::Members | Self::Leave | Self::ListKeys | Self::Stats | Self::Diagnose | Self::Unknown(_)
+        )
     }
 
     /// Whether a response with this error (empty for success) has a body.
@@ -112,6 +121,8 @@ impl Command {
             | Self::GetCoordinate => {
                 !matches!(error, AUTH_REQUIRED | HANDSHAKE_REQUIRED | UNSUPPORTED_COMMAND)
             }
+            // No client of Serf's reads these.
+            Self::Explain | Self::Diagnose => error.is_empty(),
             _ => false,
         }
     }
@@ -145,5 +156,7 @@ mod tests {
         assert!(!Command::Join.has_response_body("Authentication required"));
         assert!(!Command::Stats.has_response_body("Authentication required"));
         assert!(!Command::Event.has_response_body(""));
+        assert!(Command::Explain.has_response_body(""));
+        assert!(!Command::Explain.has_response_body("no such member"));
     }
 }

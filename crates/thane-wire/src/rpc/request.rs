@@ -159,6 +159,13 @@ pub enum Request {
         /// Its name.
         node: String,
     },
+    /// Why a member is in the state it is in.
+    Explain {
+        /// Its name.
+        node: String,
+    },
+    /// The agent's counters and settings, beyond [`Request::Stats`].
+    Diagnose,
     /// A command that this version does not know; whether it has a body, nobody can tell.
     Unknown {
         /// Its name.
@@ -212,13 +219,20 @@ impl Request {
             Self::Unknown { command } => Command::Unknown(command.clone()),
         }
     }
+            Self::Explain { .. } => Command::Explain,
+            Self::Diagnose => Command::Diagnose,
 
     /// Appends the header and the body.
     pub fn encode(&self, seq: u64, out: &mut Vec<u8>) {
         RequestHeader { command: self.command(), seq }.encode(out);
         let mut w = Writer::rpc(out);
         match self {
-            Self::Members | Self::Leave | Self::ListKeys | Self::Stats | Self::Unknown { .. } => {}
+            Self::Members
+            | Self::Leave
+            | Self::ListKeys
+            | Self::Stats
+            | Self::Diagnose
+            | Self::Unknown { .. } => {}
             Self::Handshake { version } => _ = w.map(1).str("Version").int(i64::from(*version)),
             Self::Auth { key } => _ = w.map(1).str("AuthKey").str(key),
             Self::Event { name, payload, coalesce } => {
@@ -255,7 +269,7 @@ impl Request {
             Self::Respond { id, payload } => {
                 w.map(2).str("ID").uint(*id).str("Payload").opt_bytes(payload.as_deref());
             }
-            Self::GetCoordinate { node } => _ = w.map(1).str("Node").str(node),
+            Self::GetCoordinate { node } | Self::Explain { node } => _ = w.map(1).str("Node").str(node),
         }
     }
 
@@ -295,6 +309,8 @@ impl Request {
         })
     }
 }
+            Command::Explain => Self::Explain { node: read_text(r, "Node")? },
+            Command::Diagnose => Self::Diagnose,
 
 /// A body with one field of text.
 fn read_text(reader: &mut Reader<'_>, field: &'static str) -> Result<String, DecodeError> {

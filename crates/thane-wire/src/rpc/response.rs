@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Command;
+use super::explain::Explanation;
 use super::fields::{LIST_ENTRIES_MAX, bytes, lossy, map, write_map};
 use crate::DecodeError;
 use crate::coordinate::Coordinate;
@@ -88,6 +89,10 @@ pub enum ResponseBody {
     Stats(Stats),
     /// To `get-coordinate`; `None` for a member that has none.
     Coordinate(Option<Coordinate>),
+    /// To `explain`.
+    Explanation(Box<Explanation>),
+    /// To `diagnose`: sections of text as in [`Self::Stats`].
+    Diagnosis(Stats),
 }
 
 /// A member.
@@ -137,6 +142,10 @@ impl ResponseBody {
                 Self::Keys(KeyReply::read(r)?)
             }
             Command::Stats => Self::Stats(map(r, "stats", lossy, read_section)?.unwrap_or_default()),
+            Command::Explain => Self::Explanation(Box::new(Explanation::read(r)?)),
+            Command::Diagnose => {
+                Self::Diagnosis(map(r, "diagnosis", lossy, read_section)?.unwrap_or_default())
+            }
             Command::GetCoordinate => Self::Coordinate(read_coordinate(r)?),
             _ => return Err(DecodeError::Malformed("a response to this command has no body")),
         })
@@ -152,7 +161,8 @@ impl ResponseBody {
                 write_members(&mut w, members);
             }
             Self::Keys(reply) => reply.write(&mut w),
-            Self::Stats(stats) => {
+            Self::Explanation(explanation) => explanation.write(&mut w),
+            Self::Stats(stats) | Self::Diagnosis(stats) => {
                 w.map(stats.len());
                 for (section, values) in stats {
                     w.str(section);
