@@ -1,0 +1,260 @@
+//! The text of snapshots: read as Serf reads it, written so that Serf reads it, whole or cut off anywhere.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use thane_core::snapshot::{Marks, Peer, Record, Restored, SnapshotLog};
+use thane_wire::snapshot::{Replay, replay};
+
+const CASES: &str = include_str!("../../thane-wire/tests/vectors/serf/snapshots.json");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../thane-wire/tests/vectors/serf/snapshots/");
+const AGENTS: [&str; 3] = [
+    include_str!("vectors/agent/snapshot-joined.txt"),
+    include_str!("vectors/agent/snapshot-after-restart-and-failure.txt"),
+    include_str!("vectors/agent/snapshot-leaves.txt"),
+];
+
+fn files() -> Vec<(String, Vec<u8>)> {
+    let all: Value = serde_json::from_str(CASES).unwrap();
+    let mut files: Vec<_> = all["cases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|case| case["file"].as_str().unwrap().to_owned())
+        .map(|name| (name.clone(), std::fs::read(format!("{FOLDER}{name}")).unwrap()))
+        .collect();
+    files.extend(AGENTS.iter().map(|text| ((*text).to_owned(), text.as_bytes().to_vec())));
+    files
+}
+
+fn log_of(file: &[u8]) -> SnapshotLog {
+    SnapshotLog::replay(file, false).log
+}
+
+fn peer(name: &str, last: u8) -> Peer {
+    Peer { name: name.into(), addr: ([10, 0, 0, last], 7946).into() }
+}
+
+/// Appends what waits to the file.
+fn append(log: &mut SnapshotLog, file: &mut Vec<u8>) {
+    file.extend_from_slice(log.to_append());
+    log.appended();
+}
+
+/// What Serf would take from a file, with clocks as [`Marks`].
+fn as_serf(file: &[u8]) -> (BTreeMap<String, String>, Marks) {
+    let Replay { alive, clock, event_clock, query_clock, .. } = replay(file, false);
+    (alive, Marks { member: clock, event: event_clock, query: query_clock, incarnation: 0 })
+}
+
+#[test]
+fn files_of_serf_say_here_what_they_say_there() {
+    let all = files();
+    assert_eq!(all.len(), 25);
+    for (name, file) in all {
+        for rejoin_after_leave in [false, true] {
+            let serf = replay(&file, rejoin_after_leave);
+            let found = SnapshotLog::replay(&file, rejoin_after_leave);
+            let restored = found.log.restored("");
+            let addressed = serf
+                .alive
+                .iter()
+                .filter(|(name, addr)| !name.is_empty() && addr.parse::<std::net::SocketAddr>().is_ok());
+            let alive: Vec<(String, String)> =
+                restored.alive.iter().map(|peer| (peer.name.to_string(), peer.addr.to_string())).collect();
+            let expected: Vec<(String, String)> =
+                addressed.map(|(name, addr)| (name.clone(), addr.clone())).collect();
+            assert_eq!(alive, expected, "{name}");
+            assert_eq!(found.whole_bytes, serf.whole_bytes, "{name}");
+            assert!(restored.failed.is_empty(), "{name}: Serf writes no such remark");
+            let clocks = [
+                (serf.clock, restored.marks.member),
+                (serf.event_clock, restored.marks.event),
+                (serf.query_clock, restored.marks.query),
+            ];
+            let mut absurd = 0;
+            for (theirs, ours) in clocks {
+                absurd += usize::from(theirs > 1 << 40);
+                assert_eq!(ours, if theirs > 1 << 40 { 0 } else { theirs }, "{name}");
+            }
+            assert_eq!(found.absurd.len(), absurd, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_clock_near_the_end_of_the_numbers_is_not_believed() {
+    let found = SnapshotLog::replay(
+        b"clock: 18446744073709551615\nevent-clock: 5\n# incarnation: 4294967295\n",
+        false,
+    );
+    assert_eq!(found.absurd, ["clock: 18446744073709551615", "# incarnation: 4294967295"]);
+    assert_eq!(found.log.restored("").marks, Marks { event: 5, ..Marks::default() });
+    // The true clock is lower, and counts for Serf too, which takes the last line.
+    let mut log = found.log;
+    log.record(Record::Marks(Marks { member: 3, event: 5, query: 0, incarnation: 2 }));
+    assert_eq!(log.to_append(), b"clock: 3\n# incarnation: 2\n");
+}
+
+/// A life with all kinds of records.
+fn life() -> (SnapshotLog, Vec<u8>) {
+    let mut log = log_of(b"");
+    let mut file = Vec::new();
+    let marks = |member, event| Record::Marks(Marks { member, event, query: 1, incarnation: 2 });
+    for record in [
+        Record::Alive(peer("own", 1)),
+        Record::Alive(peer("b c", 2)),
+        marks(1, 0),
+        Record::Alive(peer("d", 3)),
+        Record::Failed(peer("b c", 2)),
+        marks(2, 7),
+        Record::Alive(peer("e", 4)),
+        Record::Gone("d".into()),
+        Record::Alive(peer("e", 5)),
+        Record::Failed(peer("f", 6)),
+    ] {
+        log.record(record);
+        append(&mut log, &mut file);
+    }
+    (log, file)
+}
+
+#[test]
+fn serf_reads_what_is_written_and_so_do_we() {
+    let (log, file) = life();
+    let text = String::from_utf8(file.clone()).unwrap();
+    assert_eq!(
+        text,
+        "alive: own 10.0.0.1:7946\nalive: b c 10.0.0.2:7946\nclock: 1\nquery-clock: 1\n# incarnation: 2\n\
+         alive: d 10.0.0.3:7946\nnot-alive: b c\n# failed: b c 10.0.0.2:7946\nclock: 2\nevent-clock: 7\n\
+         alive: e 10.0.0.4:7946\nnot-alive: d\nalive: e 10.0.0.5:7946\n# failed: f 10.0.0.6:7946\n"
+    );
+    assert_eq!(replay(&file, false).skipped_count, 0, "nothing that Serf would warn about");
+    let (alive, marks) = as_serf(&file);
+    assert_eq!(alive.keys().collect::<Vec<_>>(), ["e", "own"]);
+    assert_eq!(marks, Marks { member: 2, event: 7, query: 1, incarnation: 0 });
+    let expected = Restored {
+        marks: Marks { incarnation: 2, ..marks },
+        alive: vec![peer("e", 5)],
+        failed: vec![peer("b c", 2), peer("f", 6)],
+    };
+    assert_eq!(log.restored("own"), expected);
+    assert_eq!(log_of(&file).restored("own"), expected);
+    assert_eq!(log_of(&log.compacted()).restored("own"), expected);
+    assert_eq!(as_serf(&log.compacted()), as_serf(&file));
+}
+
+/// Issue: a node may be killed at any moment, in the middle of a write.
+#[test]
+fn a_file_cut_off_anywhere_says_what_its_whole_lines_said() {
+    let (_, file) = life();
+    for cut in 0..=file.len() {
+        let found = SnapshotLog::replay(&file[..cut], false);
+        let whole = file[..cut].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        assert_eq!(found.whole_bytes, whole);
+        assert_eq!(found.skipped_count, 0);
+        assert_eq!(found.log.restored("own"), log_of(&file[..whole]).restored("own"), "cut at {cut}");
+        // And the next life goes on in it.
+        let mut log = found.log;
+        let mut next = file[..whole].to_vec();
+        log.record(Record::Alive(peer("new", 9)));
+        append(&mut log, &mut next);
+        assert!(log_of(&next).restored("own").alive.contains(&peer("new", 9)));
+    }
+}
+
+#[test]
+fn garbage_before_and_after_costs_only_itself() {
+    let (_, file) = life();
+    for garbage in [
+        &b"\0\0\0\0\n"[..],
+        b"\xff\xfe\n",
+        b"alive:\n",
+        b"\n\n",
+        b"clock: x\n",
+        b"#\n",
+        b"# failed:\n",
+        b"# failed: x\n",
+        b"# incarnation: x\n",
+    ] {
+        let damaged = [garbage, &file, garbage].concat();
+        assert_eq!(log_of(&damaged).restored("own"), log_of(&file).restored("own"), "{garbage:?}");
+    }
+}
+
+/// Differs from Serf, whose node takes old events again after it left and came back.
+#[test]
+fn whoever_leaves_forgets_the_others_and_not_what_it_has_seen() {
+    let (mut log, mut file) = life();
+    log.record(Record::Leave);
+    append(&mut log, &mut file);
+    log.record(Record::Alive(peer("late", 8)));
+    log.record(Record::Marks(Marks { member: 3, event: 7, query: 1, incarnation: 2 }));
+    append(&mut log, &mut file);
+    assert!(file.ends_with(b"leave\nclock: 2\nevent-clock: 7\nquery-clock: 1\nclock: 3\n"));
+    let marks = Marks { member: 3, event: 7, query: 1, incarnation: 2 };
+    let alone = Restored { marks, ..Restored::default() };
+    assert_eq!(log_of(&file).restored("own"), alone);
+    assert_eq!(log_of(&log.compacted()).restored("own"), alone);
+
+    let found = SnapshotLog::replay(&file, true).log.restored("own");
+    assert_eq!(found.alive, [peer("e", 5)]);
+    assert_eq!(found.failed, [peer("b c", 2), peer("f", 6)]);
+}
+
+#[test]
+fn a_name_that_would_break_the_file_is_left_out() {
+    let mut log = log_of(b"");
+    log.record(Record::Alive(peer("a\nleave", 2)));
+    log.record(Record::Failed(peer("b\nclock: 9", 2)));
+    log.record(Record::Alive(peer("c", 3)));
+    assert_eq!(log.to_append(), b"alive: c 10.0.0.3:7946\n");
+    assert_eq!(log.unwritable(), 2);
+}
+
+#[test]
+fn a_disk_that_takes_nothing_costs_a_bounded_memory_and_no_knowledge() {
+    let mut log = log_of(b"");
+    for n in 0..40_000_u32 {
+        log.record(Record::Alive(peer("a", n as u8)));
+        assert!(log.to_append().len() <= 256 * 1024);
+    }
+    assert!(log.must_compact());
+    let text = log.compacted();
+    assert_eq!(log_of(&text).restored("").alive, [peer("a", (39_999_u32) as u8)]);
+    log.replaced(text.len() as u64);
+    assert!(!log.is_dirty());
+}
+
+#[test]
+fn a_file_is_compacted_when_it_is_long_for_what_it_says() {
+    let mut log = log_of(b"");
+    let mut file = Vec::new();
+    while !log.wants_compaction() {
+        log.record(Record::Alive(peer("a", 1)));
+        log.record(Record::Gone("a".into()));
+        append(&mut log, &mut file);
+        assert!(file.len() <= 128 * 1024 + 64, "Serf's limit for few members");
+    }
+    assert!(file.len() > 128 * 1024);
+    let text = log.compacted();
+    log.replaced(text.len() as u64);
+    assert!(!log.wants_compaction());
+}
+
+#[test]
+fn after_lost_records_the_whole_state_sets_things_right() {
+    let (mut log, mut file) = life();
+    let state = Restored {
+        marks: Marks { member: 9, event: 9, query: 9, incarnation: 9 },
+        alive: vec![peer("own", 1), peer("b c", 2), peer("g", 7)],
+        failed: vec![peer("e", 5)],
+    };
+    log.record(Record::Everything(state.clone()));
+    append(&mut log, &mut file);
+    let restored = log_of(&file).restored("own");
+    assert_eq!(restored.marks, state.marks);
+    assert_eq!(restored.alive, [peer("b c", 2), peer("g", 7)]);
+    assert_eq!(restored.failed, state.failed);
+}

@@ -1,0 +1,232 @@
+//! Nodes that start again with what they had written down, on a network under the tests' control.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+#[path = "node/net.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use more of it")]
+mod net;
+#[path = "node/support.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use more of it")]
+mod support;
+
+use thane_core::snapshot::{Marks, Peer, Restored};
+use thane_core::{Config, Event, Node, Prune, Replay, Seed, State, Status};
+
+use self::net::{Net, lan};
+use self::support::{Bench, addr, ms};
+
+/// Stops a node without a word and starts it again with what it would have written down.
+fn restart(net: &mut Net, at: usize) -> Restored {
+    let written = net.nodes[at].node.to_restore();
+    start_with(net, at, written.clone());
+    written
+}
+
+fn start_with(net: &mut Net, at: usize, restored: Restored) {
+    net.down.remove(&at);
+    let mut bench = Bench::seeded(lan(at), 900 + at as u64);
+    bench.node = Node::new(lan(at), Seed::from(901 + at as u64), net.now).unwrap();
+    bench.now = net.now;
+    bench.clear();
+    bench.node.restore(net.now, restored);
+    net.nodes[at] = bench;
+}
+
+fn user_events(net: &Net, at: usize) -> Vec<String> {
+    let user = |event: &Event| match event {
+        Event::User(event) => Some(event.name.to_string()),
+        _ => None,
+    };
+    net.nodes[at].events.iter().filter_map(user).collect()
+}
+
+fn fire(net: &mut Net, at: usize, name: &str) {
+    let now = net.now;
+    net.nodes[at].node.user_event(now, name, b"", false).unwrap();
+    net.pump();
+}
+
+/// SF-448, SF-465, SF-692: nothing that was seen is delivered again, and what happened meanwhile is.
+#[test]
+fn sf_448_465_692_a_restarted_node_takes_what_it_missed_and_nothing_twice() {
+    let mut net = Net::joined(3);
+    fire(&mut net, 0, "seen");
+    assert!(net.run_until(ms(5_000), |net| user_events(net, 2) == ["seen"]));
+    let written = net.nodes[2].node.to_restore();
+    assert_eq!(written.marks.event, 1);
+    net.down.insert(2);
+    net.run(ms(30_000));
+    fire(&mut net, 0, "missed");
+    net.run(ms(2_000));
+    start_with(&mut net, 2, written);
+    assert!(net.run_until(ms(5_000), |net| net.all_see(3)));
+    net.run(ms(60_000));
+    assert_eq!(user_events(&net, 2), ["missed"], "once, although exchanges bring both again and again");
+    assert_eq!(net.nodes[2].node.marks().event, 2);
+}
+
+/// What a join declined as history is not history that the next life takes.
+#[test]
+fn events_that_were_declined_once_stay_declined() {
+    let mut net = Net::new([lan(0), lan(1)]);
+    fire(&mut net, 0, "history");
+    let (now, peer) = (net.now, net.addr(0));
+    net.nodes[1].node.join(now, &[peer], Replay::Ignore).unwrap();
+    assert!(net.run_until(ms(5_000), |net| net.all_see(2)));
+    assert!(user_events(&net, 1).is_empty());
+    restart(&mut net, 1);
+    assert!(net.run_until(ms(5_000), |net| net.all_see(2)));
+    net.run(ms(60_000));
+    assert!(user_events(&net, 1).is_empty());
+}
+
+#[test]
+fn queries_that_were_taken_are_not_taken_again() {
+    let mut net = Net::joined(2);
+    let now = net.now;
+    net.nodes[1]
+        .node
+        .restore(now, Restored { marks: Marks { query: 50, ..Marks::default() }, ..Restored::default() });
+    assert_eq!(net.nodes[1].node.marks().query, 50);
+    let before = net.nodes[1].node.counters().queries_too_old;
+    net.nodes[0].node.query(now, "old", b"", &thane_core::QueryParams::default()).unwrap();
+    net.run_until(ms(5_000), |net| net.nodes[1].node.counters().queries_too_old > before);
+    assert!(net.nodes[1].node.counters().queries_too_old > before);
+    assert!(!net.nodes[1].events.iter().any(|event| matches!(event, Event::Query(_))));
+}
+
+/// ML-311: whoever restarts is heard at once, though its peers hold it for dead under its last incarnation.
+#[test]
+fn ml_311_a_restarted_node_goes_on_above_its_last_incarnation() {
+    let mut net = Net::joined(2);
+    let written = net.nodes[1].node.to_restore();
+    net.down.insert(1);
+    assert!(net.run_until(ms(60_000), |net| net.status(0, "n1") == Some(Status::Failed)));
+    let held = net.nodes[0].node.member("n1").unwrap().incarnation;
+    start_with(&mut net, 1, written);
+    assert_eq!(net.nodes[1].node.local().incarnation, held + 1);
+    assert!(net.run_until(ms(1_000), |net| net.status(0, "n1") == Some(Status::Alive)));
+    assert_eq!(net.nodes[0].node.member("n1").unwrap().incarnation, held + 1, "no refutation was needed");
+}
+
+#[test]
+fn times_and_numbers_too_large_to_be_true_change_nothing() {
+    let mut bench = Bench::new(lan(0));
+    let marks = Marks { member: u64::MAX, event: 1, query: 1, incarnation: 0 };
+    bench.node.restore(bench.now, Restored { marks, ..Restored::default() });
+    bench.collect();
+    assert!(bench.noticed("restored_absurd"));
+    assert_eq!(bench.node.marks(), Marks { incarnation: 1, ..Marks::default() });
+}
+
+#[test]
+fn a_node_that_was_alone_for_a_day_finds_those_it_knew_when_they_return() {
+    let mut net = Net::joined(3);
+    let written = net.nodes[2].node.to_restore();
+    net.down.extend([0, 1]);
+    start_with(&mut net, 2, written.clone());
+    net.run(ms(24 * 3_600_000));
+    assert!(net.nodes[2].noticed("rejoin_failed"));
+    assert!(net.nodes[2].done.is_empty(), "nobody waits for these attempts");
+    // The pauses grow: a day has 43,200 of two seconds.
+    let dials = net.nodes[2].node.counters().streams_dialed;
+    assert!((700..5_000).contains(&dials), "{dials}");
+    start_with(&mut net, 0, Restored::default());
+    assert!(net.run_until(ms(200_000), |net| net.status(2, "n0") == Some(Status::Alive)));
+    assert_eq!(net.status(0, "n2"), Some(Status::Alive));
+    let dialed = net.nodes[2].node.counters().streams_dialed;
+    net.run(ms(20_000));
+    assert!(net.nodes[2].node.counters().streams_dialed <= dialed + 3, "it has stopped looking");
+}
+
+#[test]
+fn the_dead_among_those_it_knew_do_not_keep_a_node_from_its_cluster() {
+    let mut net = Net::new([lan(0), lan(1)]);
+    let nobody =
+        (2..40).map(|n| Peer { name: format!("gone{n}").into(), addr: addr(&format!("127.0.9.{n}:7946")) });
+    let mut alive: Vec<Peer> = nobody.collect();
+    alive.push(Peer { name: "n0".into(), addr: net.addr(0) });
+    start_with(&mut net, 1, Restored { alive, ..Restored::default() });
+    assert!(net.run_until(ms(1_000), |net| net.all_see(2)));
+    assert!(net.nodes[1].noticed("rejoined"));
+}
+
+/// SF-333: members that had failed are known too, when nobody else is there.
+#[test]
+fn sf_333_a_node_finds_a_member_that_had_failed() {
+    let mut net = Net::joined(2);
+    net.down.insert(1);
+    assert!(net.run_until(ms(60_000), |net| net.status(0, "n1") == Some(Status::Failed)));
+    let written = restart(&mut net, 0);
+    assert_eq!(written.failed.len(), 1);
+    net.run(ms(10_000));
+    start_with(&mut net, 1, Restored::default());
+    assert!(net.run_until(ms(60_000), |net| net.all_see(2)));
+}
+
+/// Times short enough for a partition to outlast them.
+fn forgetful(at: usize) -> Config {
+    Config { reconnect_timeout: ms(60_000), ..lan(at) }
+}
+
+/// SF-605: a partition longer than any timeout heals without an operator.
+#[test]
+fn sf_605_the_halves_of_a_partition_find_each_other_after_they_have_forgotten_each_other() {
+    let mut net = Net::joined_with((0..4).map(forgetful));
+    net.cut_off = vec![net.addr(0), net.addr(1)];
+    let forgotten = |net: &Net| {
+        net.status(0, "n2").is_none()
+            && net.status(1, "n3").is_none()
+            && net.status(2, "n0").is_none()
+            && net.status(3, "n1").is_none()
+    };
+    assert!(net.run_until(ms(600_000), forgotten));
+    net.run(ms(3_600_000));
+    assert!(forgotten(&net));
+    net.cut_off.clear();
+    assert!(net.run_until(ms(1_200_000), |net| net.all_see(4)));
+}
+
+/// An address may have gone to a member of another cluster meanwhile.
+#[test]
+fn whoever_has_taken_the_address_of_a_lost_member_is_left_alone() {
+    let mut net = Net::joined_with((0..2).map(forgetful));
+    net.down.insert(1);
+    assert!(net.run_until(ms(600_000), |net| net.status(0, "n1").is_none()));
+    let stranger = Config::lan("stranger", net.addr(1));
+    net.nodes[1] = Bench::seeded(stranger.clone(), 77);
+    net.nodes[1].node = Node::new(stranger, Seed::from(78), net.now).unwrap();
+    net.nodes[1].clear();
+    net.down.remove(&1);
+    net.run(ms(3_600_000));
+    assert_eq!(net.nodes[0].node.stats().members, 1);
+    assert_eq!(net.nodes[1].node.stats().members, 1);
+}
+
+#[test]
+fn a_lost_member_that_is_told_to_have_left_is_no_longer_looked_for() {
+    let mut net = Net::joined_with((0..2).map(forgetful));
+    net.down.insert(1);
+    assert!(net.run_until(ms(600_000), |net| net.status(0, "n1").is_none()));
+    let now = net.now;
+    net.nodes[0].node.force_leave(now, "n1", Prune::Keep).unwrap();
+    net.pump();
+    net.packets.clear();
+    net.run(ms(3_600_000));
+    let to_lost = net.packets.iter().filter(|(_, to, _)| *to == net.addr(1)).count();
+    assert_eq!(to_lost, 0);
+}
+
+#[test]
+fn a_node_that_leaves_stops_looking() {
+    let mut net = Net::joined(2);
+    net.down.insert(1);
+    restart(&mut net, 0);
+    net.run(ms(5_000));
+    let now = net.now;
+    net.nodes[0].node.leave(now).unwrap();
+    net.run(ms(30_000));
+    let dialed = net.nodes[0].node.counters().streams_dialed;
+    net.run(ms(600_000));
+    assert_eq!(net.nodes[0].node.counters().streams_dialed, dialed);
+    assert_eq!(net.nodes[0].node.local().state, State::Left);
+}
