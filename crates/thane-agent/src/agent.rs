@@ -10,6 +10,7 @@ mod base64_key;
 mod delivery;
 pub(crate) mod event;
 pub(crate) mod filter;
+pub(crate) mod keys;
 mod operations;
 mod settings;
 mod signals;

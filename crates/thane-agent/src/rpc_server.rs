@@ -11,6 +11,8 @@ mod client;
 mod commands;
 mod monitor;
 mod outbox;
+mod pending;
+mod queries;
 pub(crate) mod streams;
 
 use std::fmt;

@@ -99,14 +99,15 @@ fn every_request() -> Vec<Request> {
             timeout_ns: -5,
             name: text(),
             payload: Some(vec![]),
+            end_when_answered: true,
         }),
-        Request::Respond { id: 300, payload: Some(vec![1]) },
         Request::Query(Query { name: text(), ..Query::default() }),
+        Request::Respond { id: 300, payload: Some(vec![1]) },
         Request::Stats,
         Request::GetCoordinate { node: text() },
-        Request::Unknown { command: "later".to_owned() },
         Request::Explain { node: text() },
         Request::Diagnose,
+        Request::Unknown { command: "later".to_owned() },
     ]
 }
 
@@ -140,10 +141,10 @@ fn every_response_is_read_as_written() {
         (Command::ListKeys, ResponseBody::Keys(keys)),
         (Command::Stats, ResponseBody::Stats(BTreeMap::from([("agent".to_owned(), BTreeMap::new())]))),
         (Command::GetCoordinate, ResponseBody::Coordinate(None)),
-        (Command::GetCoordinate, ResponseBody::Coordinate(Some(coordinate))),
         (Command::Explain, ResponseBody::Explanation(Box::default())),
         (Command::Explain, ResponseBody::Explanation(Box::new(explanation()))),
         (Command::Diagnose, ResponseBody::Diagnosis(BTreeMap::from([("keys".to_owned(), BTreeMap::new())]))),
+        (Command::GetCoordinate, ResponseBody::Coordinate(Some(coordinate))),
     ];
     let mut client = ResponseDecoder::new();
     for (seq, (command, body)) in (5..).zip(cases) {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use thane::{Cause, Change, CoalescedEvent, Event, Member, MemberEventKind, UserEvent};
+use thane::{Cause, Change, CoalescedEvent, Event, IncomingQuery, Member, MemberEventKind, UserEvent};
 use thane_wire::rpc;
 use thane_wire::rpc::EventName;
 
@@ -22,6 +22,8 @@ pub(crate) enum AgentEvent {
     },
     /// A user event.
     User(UserEvent),
+    /// A query, which the first that has an answer answers.
+    Query(IncomingQuery),
 }
 
 impl AgentEvent {
@@ -36,6 +38,7 @@ impl AgentEvent {
             Event::Reaped(change) => (EventName::MemberReap, change),
             Event::Suspected(change) => (EventName::MemberSuspect, change),
             Event::User(event) => return Some(Self::User(event.clone())),
+            Event::Query(query) => return Some(Self::Query(query.clone())),
             _ => return None,
         };
         let by = match name {
@@ -69,6 +72,7 @@ impl AgentEvent {
         match self {
             Self::Members { event, .. } => event.name(),
             Self::User(_) => "user",
+            Self::Query(_) => "query",
         }
     }
 
@@ -77,6 +81,7 @@ impl AgentEvent {
         match self {
             Self::Members { event, .. } => event.name().to_owned(),
             Self::User(event) => format!("user-event: {}", event.name),
+            Self::Query(query) => format!("query: {}", query.name),
         }
     }
 
@@ -85,11 +90,12 @@ impl AgentEvent {
         match self {
             Self::Members { event, .. } => filter.wants_member_event(event),
             Self::User(event) => filter.wants_user_event(&event.name),
+            Self::Query(query) => filter.wants_query(&query.name),
         }
     }
 
-    /// The record that streams send.
-    pub(crate) fn to_record(&self) -> rpc::Record {
+    /// The record that streams send. `query_id` is the number by which the client answers it, if it is a query.
+    pub(crate) fn to_record(&self, query_id: u64) -> rpc::Record {
         match self {
             Self::Members { event, members, by } => rpc::Record::Members(rpc::MemberEvent {
                 event: event.clone(),
@@ -101,6 +107,12 @@ impl AgentEvent {
                 name: event.name.to_string(),
                 payload: (!event.payload.is_empty()).then(|| event.payload.to_vec()),
                 coalesce: event.coalesce,
+            }),
+            Self::Query(query) => rpc::Record::Query(rpc::QueryEvent {
+                id: query_id,
+                ltime: query.ltime,
+                name: query.name.to_string(),
+                payload: (!query.payload.is_empty()).then(|| query.payload.to_vec()),
             }),
         }
     }

@@ -71,6 +71,15 @@ impl EventFilter {
         }
     }
 
+    /// Whether a query of this name passes.
+    pub(crate) fn wants_query(&self, name: &str) -> bool {
+        match &self.kind {
+            Kind::All => true,
+            Kind::Query(wanted) => wanted.is_empty() || wanted == name,
+            Kind::Member(_) | Kind::User(_) => false,
+        }
+    }
+
     /// `TYPE:NAME`, as `stats` lists handlers; the colon is always there.
     pub(crate) fn listing(&self) -> String {
         match &self.kind {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use thane::{Coalesce, ForceLeaveError, Prune, Replay, SetTagsError, Tags};
+use thane::{Coalesce, ForceLeaveError, Prune, Query, QueryReplies, Replay, SetTagsError, Tags};
 use thane_wire::rpc;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
@@ -163,6 +163,19 @@ impl Agent {
         let result = self.node.user_event(name, payload, mode).await;
         result.map(drop).map_err(|refusal| {
             warn!(target: "agent", "failed to send user event: {refusal}");
+            refusal.to_string()
+        })
+    }
+
+    /// Asks the members a question.
+    ///
+    /// # Errors
+    /// In Serf's words, if it is too large.
+    pub(crate) async fn query(&self, query: Query, name: &str, payload: &[u8]) -> Result<QueryReplies, String> {
+        let shown = go_quote(&String::from_utf8_lossy(payload));
+        debug!(target: "agent", "Requesting query send: {name}. Payload: {shown}");
+        self.node.query(query).await.map_err(|refusal| {
+            warn!(target: "agent", "failed to start user query: {refusal}");
             refusal.to_string()
         })
     }

@@ -52,6 +52,14 @@ pub(super) async fn run(script: &str, event: &AgentEvent, own_name: &str, own_ta
     debug!(target: "agent", "Event '{}' script output: {}", event.kind(), output.text());
     if !ended.status.success() {
         error!(target: "agent", "Error invoking script '{script}': {}", describe_status(ended.status));
+        return;
+    }
+    if let AgentEvent::Query(query) = event
+        && output.total_bytes > 0
+        && let Err(reason) = query.respond(output.bytes()).await
+    {
+        let query = event.describe();
+        warn!(target: "agent", "Failed to respond to query '{query}': failed to respond to key query: {reason}");
     }
 }
 
@@ -107,9 +115,13 @@ impl Tail {
         self.kept.drain(..surplus);
     }
 
-    fn text(&self) -> String {
+    fn bytes(&self) -> Vec<u8> {
         let (front, back) = self.kept.as_slices();
-        String::from_utf8_lossy(&[front, back].concat()).into_owned()
+        [front, back].concat()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 }
 
@@ -122,10 +134,13 @@ fn environment(event: &AgentEvent, own_name: &str, own_tags: &Tags) -> Vec<(Stri
         ("SERF_SELF_ROLE".to_owned(), role),
     ];
     variables.extend(own_tags.iter().map(|(key, value)| (tag_variable(key), value.clone())));
-    if let AgentEvent::User(user) = event {
-        variables.push(("SERF_USER_EVENT".to_owned(), user.name.to_string()));
-        variables.push(("SERF_USER_LTIME".to_owned(), user.ltime.to_string()));
-    }
+    let (kind, name, ltime) = match event {
+        AgentEvent::Members { .. } => return variables,
+        AgentEvent::User(user) => ("SERF_USER_EVENT", &user.name, ("SERF_USER_LTIME", user.ltime)),
+        AgentEvent::Query(query) => ("SERF_QUERY_NAME", &query.name, ("SERF_QUERY_LTIME", query.ltime)),
+    };
+    variables.push((kind.to_owned(), name.to_string()));
+    variables.push((ltime.0.to_owned(), ltime.1.to_string()));
     variables
 }
 
@@ -136,20 +151,23 @@ fn tag_variable(key: &str) -> String {
     format!("SERF_TAG_{}", name.collect::<String>())
 }
 
-/// What a script reads: a line a member, or a user event's payload.
+/// What a script reads: a line a member, or the payload of a user event or a query.
 fn standard_input(event: &AgentEvent) -> Vec<u8> {
     match event {
         AgentEvent::Members { members, .. } => {
             members.iter().map(member_line).collect::<String>().into_bytes()
         }
-        AgentEvent::User(user) => {
-            let mut payload = user.payload.to_vec();
-            if payload.last().is_some_and(|last| *last != b'\n') {
-                payload.push(b'\n');
-            }
-            payload
-        }
+        AgentEvent::User(user) => with_newline(&user.payload),
+        AgentEvent::Query(query) => with_newline(&query.payload),
     }
+}
+
+fn with_newline(payload: &[u8]) -> Vec<u8> {
+    let mut input = payload.to_vec();
+    if input.last().is_some_and(|last| *last != b'\n') {
+        input.push(b'\n');
+    }
+    input
 }
 
 /// Name, address, role and tags with tabs between. Tabs and line breaks inside are written `\t` and `\n`; nothing else

@@ -4,19 +4,23 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use thane::{Member, Pattern};
-use thane_wire::rpc::{Command, KeyReply, Request, Response, ResponseBody, VERSION, error_text};
+use thane::{Member, Pattern, QueryReplies};
+use thane_wire::rpc::{self, Command, Request, Response, ResponseBody, VERSION, error_text};
 use thane_wire::tags;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::AuthKey;
 use super::monitor::MonitorSink;
 use super::outbox::{Outbox, Source};
+use super::pending::PendingQueries;
+use super::queries::{self, QUERIES_MAX};
 use super::streams::Timing;
 use crate::agent::Agent;
 use crate::agent::event::rpc_member;
 use crate::agent::filter::EventFilter;
+use crate::agent::keys::KeyRequest;
 use crate::logging::{LogLevel, LogSink};
 
 /// Event streams of one client.
@@ -32,6 +36,10 @@ pub(super) struct Session {
     /// By the sequence number that began it.
     streams: BTreeMap<u64, Source>,
     monitor: Option<Arc<MonitorSink>>,
+    /// The queries of others that it may answer.
+    pending: Arc<PendingQueries>,
+    /// Its own queries. They end with the connection.
+    queries: JoinSet<()>,
     sources: u64,
 }
 
@@ -52,6 +60,8 @@ impl Session {
             is_authenticated: false,
             streams: BTreeMap::new(),
             monitor: None,
+            pending: Arc::default(),
+            queries: JoinSet::new(),
             sources: 0,
         }
     }
@@ -103,9 +113,10 @@ impl Session {
                 self.refuse_and_close(&Response::new(seq, error_text::UNSUPPORTED_COMMAND), &command);
                 return Next::Close;
             }
-            // These two begin after their answer.
+            // These begin after their answer.
             Request::Stream { filter, immediate } => self.stream(seq, &filter, Timing::of_stream(immediate)),
             Request::Monitor { log_level } => self.monitor(seq, &log_level),
+            Request::Query(query) => self.query(seq, query).await,
             Request::Leave => self.leave(seq).await,
             request => {
                 let response = self.answer(seq, request).await;
@@ -151,7 +162,53 @@ impl Session {
                 with_body(seq, Ok(()), ResponseBody::Coordinate(coordinate))
             }
             Request::Stats => with_body(seq, Ok(()), ResponseBody::Stats(self.agent.stats().await)),
-            other => not_yet(seq, &other),
+            Request::InstallKey { key } => self.keys(seq, KeyRequest::Install(&key)).await,
+            Request::UseKey { key } => self.keys(seq, KeyRequest::Use(&key)).await,
+            Request::RemoveKey { key } => self.keys(seq, KeyRequest::Remove(&key)).await,
+            Request::ListKeys => self.keys(seq, KeyRequest::List).await,
+            Request::Respond { id, payload } => {
+                without_body(seq, self.answer_query(id, payload.unwrap_or_default()).await)
+            }
+            other => unreachable!("invariant: {} is answered elsewhere", other.command()),
+        }
+    }
+
+    async fn keys(&self, seq: u64, request: KeyRequest<'_>) -> Response {
+        let (report, result) = self.agent.keys(request).await;
+        with_body(seq, result, ResponseBody::Keys(report))
+    }
+
+    /// Answers a query of somebody, of which this connection was told.
+    async fn answer_query(&self, id: u64, payload: Vec<u8>) -> Result<(), String> {
+        let query = self.pending.find(id, self.agent.node.now()).ok_or(error_text::INVALID_QUERY_ID)?;
+        // The words are Serf's, whatever the query.
+        query.respond(payload).await.map_err(|reason| format!("failed to respond to key query: {reason}"))
+    }
+
+    /// Starts a query, whose replies come as records.
+    async fn query(&mut self, seq: u64, request: rpc::Query) {
+        while self.queries.try_join_next().is_some() {}
+        let replies = if self.queries.len() >= QUERIES_MAX {
+            Err(format!("This connection has {QUERIES_MAX} queries under way; wait until some of them end"))
+        } else {
+            self.start_query(request).await
+        };
+        match replies {
+            Err(refusal) => self.respond(&Response::new(seq, refusal)),
+            Ok(replies) => {
+                self.respond(&Response::new(seq, ""));
+                let source = self.next_source();
+                self.queries.spawn(queries::forward(replies, seq, source, Arc::clone(&self.outbox)));
+            }
+        }
+    }
+
+    /// `None` is the query whose time is up already.
+    async fn start_query(&self, request: rpc::Query) -> Result<Option<QueryReplies>, String> {
+        let (name, payload) = (request.name.clone(), request.payload.clone().unwrap_or_default());
+        match queries::to_ask(request)? {
+            Some(query) => self.agent.query(query, &name, &payload).await.map(Some),
+            None => Ok(None),
         }
     }
 
@@ -209,7 +266,8 @@ impl Session {
                 self.respond(&Response::new(seq, ""));
                 let source = self.next_source();
                 self.streams.insert(seq, source);
-                self.agent.streams.add(filters, timing, seq, source, Arc::clone(&self.outbox));
+                let (outbox, pending) = (Arc::clone(&self.outbox), Arc::clone(&self.pending));
+                self.agent.streams.add(filters, timing, seq, source, outbox, pending);
                 return;
             }
         };
@@ -290,20 +348,6 @@ fn with_body(seq: u64, result: Result<(), String>, body: ResponseBody) -> Respon
     Response { seq, error: result.err().unwrap_or_default(), body: Some(body) }
 }
 
-/// The answer to a command of Serf that Thane does not have yet, with the body that its clients wait for.
-fn not_yet(seq: u64, request: &Request) -> Response {
-    let command = request.command();
-    let error = format!("This version of Thane does not support '{command}' yet");
-    warn!(target: "agent.ipc", "{error}");
-    let body = match command {
-        Command::InstallKey | Command::UseKey | Command::RemoveKey | Command::ListKeys => {
-            Some(ResponseBody::Keys(KeyReply::default()))
-        }
-        _ => None,
-    };
-    Response { seq, error, body }
-}
-
 /// What `members-filtered` asks for. All of it must match.
 struct MemberFilter {
     name: Option<Pattern>,
@@ -374,19 +418,5 @@ mod tests {
         let error = MemberFilter::compile(&BTreeMap::new(), "", "we**b").err().unwrap();
         assert!(error.starts_with(r#"Failed to compile regex: "we**b": character 3, `**`: "#), "{error}");
         assert!(!error.contains('\n'), "{error}");
-    }
-
-    #[test]
-    fn commands_that_are_still_missing_are_answered_with_the_body_their_clients_read() {
-        for (request, has_body) in [
-            (Request::ListKeys, true),
-            (Request::InstallKey { key: String::new() }, true),
-            (Request::Query(thane_wire::rpc::Query::default()), false),
-            (Request::Respond { id: 1, payload: None }, false),
-        ] {
-            let response = not_yet(3, &request);
-            assert_eq!((response.seq, response.body.is_some()), (3, has_body), "{request:?}");
-            assert!(response.error.contains("does not support"), "{}", response.error);
-        }
     }
 }

@@ -119,14 +119,34 @@ impl Outbox {
         if queue.state != State::Open {
             return Pushed::Gone;
         }
-        let waiting = queue.waiting.get(&source).copied().unwrap_or(0);
-        if waiting >= RECORDS_MAX || queue.bytes + bytes.len() > BYTES_MAX {
+        if !queue.has_room(source, bytes.len()) {
             return queue.count_drop();
         }
         queue.push(Some(source), bytes);
         drop(queue);
         self.filled.notify_one();
         Pushed::Queued
+    }
+
+    /// Puts in a record as soon as there is room for it; `false` if the client is gone.
+    pub(super) async fn record_when_room(&self, source: Source, bytes: Vec<u8>) -> bool {
+        loop {
+            // Made before the check: a notification in between is kept for it.
+            let emptied = self.emptied.notified();
+            {
+                let mut queue = self.lock();
+                if queue.state != State::Open {
+                    return false;
+                }
+                if queue.has_room(source, bytes.len()) {
+                    queue.push(Some(source), bytes);
+                    break;
+                }
+            }
+            emptied.await;
+        }
+        self.filled.notify_one();
+        true
     }
 
     /// Waits until every response is written, or the client is gone.
@@ -168,7 +188,7 @@ impl Outbox {
         queue.responses -= queue.responses_in_batch;
         queue.responses_in_batch = 0;
         drop(queue);
-        self.emptied.notify_one();
+        self.emptied.notify_waiters();
     }
 
     /// Nothing more will be put in.
@@ -187,7 +207,7 @@ impl Outbox {
         *queue = Queue { state: State::Gone, ..Queue::default() };
         drop(queue);
         self.filled.notify_one();
-        self.emptied.notify_one();
+        self.emptied.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -196,6 +216,11 @@ impl Outbox {
 }
 
 impl Queue {
+    fn has_room(&self, source: Source, bytes: usize) -> bool {
+        let waiting = self.waiting.get(&source).copied().unwrap_or(0);
+        waiting < RECORDS_MAX && self.bytes + bytes <= BYTES_MAX
+    }
+
     fn push(&mut self, source: Option<Source>, bytes: Vec<u8>) {
         self.bytes += bytes.len();
         if let Some(source) = source {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::warn;
 
 use super::outbox::{Outbox, Pushed, Source};
+use super::pending::PendingQueries;
 use crate::agent::event::AgentEvent;
 use crate::agent::filter::EventFilter;
 
@@ -36,6 +37,8 @@ struct EventStream {
     seq: u64,
     source: Source,
     outbox: Arc<Outbox>,
+    /// The queries that the client may answer.
+    pending: Arc<PendingQueries>,
 }
 
 impl fmt::Debug for Streams {
@@ -53,8 +56,9 @@ impl Streams {
         seq: u64,
         source: Source,
         outbox: Arc<Outbox>,
+        pending: Arc<PendingQueries>,
     ) {
-        self.lock().push(EventStream { filters, timing, seq, source, outbox });
+        self.lock().push(EventStream { filters, timing, seq, source, outbox, pending });
     }
 
     /// Ends a stream of a client.
@@ -69,6 +73,7 @@ impl Streams {
 
     /// Sends an event to each stream of this timing that wants it, once; never waits.
     pub(crate) fn deliver(&self, event: &AgentEvent, timing: Timing) {
+        // The same for all, unless it is a query: each stream has a number of its own for that.
         let mut record = None;
         let mut due = Vec::new();
         self.lock().retain(|stream| {
@@ -76,7 +81,12 @@ impl Streams {
                 return true;
             }
             let mut bytes = Vec::new();
-            record.get_or_insert_with(|| event.to_record()).encode(stream.seq, &mut bytes);
+            if let AgentEvent::Query(query) = event {
+                let id = stream.pending.add(query.clone());
+                event.to_record(id).encode(stream.seq, &mut bytes);
+            } else {
+                record.get_or_insert_with(|| event.to_record(0)).encode(stream.seq, &mut bytes);
+            }
             match stream.outbox.record(stream.source, bytes) {
                 Pushed::Queued | Pushed::Dropped => true,
                 Pushed::DroppedAndDue(count) => {
@@ -130,7 +140,7 @@ mod tests {
         let (streams, outbox) = (Streams::default(), Arc::new(Outbox::new("127.0.0.1:1".parse().unwrap())));
         for (seq, filters) in [(5, "user,user:deploy"), (6, "user:other"), (7, "*"), (8, "member-join")] {
             let filters = EventFilter::parse_list(filters).unwrap();
-            streams.add(filters, Timing::Coalesced, seq, Source(seq), Arc::clone(&outbox));
+            streams.add(filters, Timing::Coalesced, seq, Source(seq), Arc::clone(&outbox), Arc::default());
         }
         streams.deliver(&deploy(), Timing::Coalesced);
         streams.remove(Source(7), &outbox);
@@ -150,7 +160,7 @@ mod tests {
         let (streams, outbox) = (Streams::default(), Arc::new(Outbox::new("127.0.0.1:1".parse().unwrap())));
         for (seq, timing) in [(5, Timing::Coalesced), (6, Timing::AtOnce)] {
             let all = EventFilter::parse_list("*").unwrap();
-            streams.add(all, timing, seq, Source(seq), Arc::clone(&outbox));
+            streams.add(all, timing, seq, Source(seq), Arc::clone(&outbox), Arc::default());
         }
         streams.deliver(&deploy(), Timing::AtOnce);
         streams.deliver(&deploy(), Timing::Coalesced);
@@ -162,7 +172,7 @@ mod tests {
     async fn the_streams_of_a_client_that_is_gone_are_forgotten() {
         let (streams, outbox) = (Streams::default(), Arc::new(Outbox::new("127.0.0.1:1".parse().unwrap())));
         let all = EventFilter::parse_list("*").unwrap();
-        streams.add(all, Timing::Coalesced, 1, Source(1), Arc::clone(&outbox));
+        streams.add(all, Timing::Coalesced, 1, Source(1), Arc::clone(&outbox), Arc::default());
         outbox.abandon();
         streams.deliver(&deploy(), Timing::Coalesced);
         assert_eq!(streams.lock().len(), 0);

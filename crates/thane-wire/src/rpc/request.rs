@@ -190,6 +190,9 @@ pub struct Query {
     pub name: String,
     /// Its payload.
     pub payload: Option<Vec<u8>>,
+    /// Whether it is over as soon as all members that are meant have answered, instead of at the deadline. Only Thane knows it;
+    /// Serf's agent skips the key.
+    pub end_when_answered: bool,
 }
 
 impl Request {
@@ -216,11 +219,11 @@ impl Request {
             Self::Respond { .. } => Command::Respond,
             Self::Stats => Command::Stats,
             Self::GetCoordinate { .. } => Command::GetCoordinate,
+            Self::Explain { .. } => Command::Explain,
+            Self::Diagnose => Command::Diagnose,
             Self::Unknown { command } => Command::Unknown(command.clone()),
         }
     }
-            Self::Explain { .. } => Command::Explain,
-            Self::Diagnose => Command::Diagnose,
 
     /// Appends the header and the body.
     pub fn encode(&self, seq: u64, out: &mut Vec<u8>) {
@@ -306,11 +309,11 @@ impl Request {
             Command::Query => Self::Query(Query::read(r)?),
             Command::Respond => read_respond(r)?,
             Command::GetCoordinate => Self::GetCoordinate { node: read_text(r, "Node")? },
+            Command::Explain => Self::Explain { node: read_text(r, "Node")? },
+            Command::Diagnose => Self::Diagnose,
         })
     }
 }
-            Command::Explain => Self::Explain { node: read_text(r, "Node")? },
-            Command::Diagnose => Self::Diagnose,
 
 /// A body with one field of text.
 fn read_text(reader: &mut Reader<'_>, field: &'static str) -> Result<String, DecodeError> {
@@ -429,7 +432,17 @@ fn read_respond(reader: &mut Reader<'_>) -> Result<Request, DecodeError> {
 
 impl Query {
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let names = ["FilterNodes", "FilterTags", "RequestAck", "RelayFactor", "Timeout", "Name", "Payload"];
+        // Ours comes last: a body may also be an array of its values, in Serf's order.
+        let names = [
+            "FilterNodes",
+            "FilterTags",
+            "RequestAck",
+            "RelayFactor",
+            "Timeout",
+            "Name",
+            "Payload",
+            "EndWhenAnswered",
+        ];
         let mut query = Self::default();
         reader.fields("query", &names, |index, r| {
             match index {
@@ -439,7 +452,8 @@ impl Query {
                 3 => query.relay_factor = r.u8("RelayFactor")?,
                 4 => query.timeout_ns = r.i64("Timeout")?,
                 5 => query.name = strict(r, "Name")?,
-                _ => query.payload = bytes(r, "Payload")?,
+                6 => query.payload = bytes(r, "Payload")?,
+                _ => query.end_when_answered = r.bool("EndWhenAnswered")?,
             }
             Ok(())
         })?;
@@ -447,7 +461,12 @@ impl Query {
     }
 
     fn write(&self, w: &mut Writer<'_>) {
-        w.map(7).str("FilterNodes");
+        // Serf's bytes, unless more is asked for.
+        w.map(7 + usize::from(self.end_when_answered));
+        if self.end_when_answered {
+            w.str("EndWhenAnswered").bool(true);
+        }
+        w.str("FilterNodes");
         write_list(w, self.filter_nodes.as_deref());
         w.str("FilterTags");
         write_map(w, self.filter_tags.as_ref());
