@@ -9,12 +9,18 @@ mod encoding;
 mod event;
 mod force_leave;
 mod info;
+mod interrupt;
 mod join;
 mod keygen;
+mod keys;
 mod leave;
 mod members;
 mod monitor;
 mod output;
+mod progress;
+mod query;
+mod reachability;
+mod rtt;
 mod tags;
 mod version;
 
@@ -91,6 +97,12 @@ const COMMANDS: &[Command] = &[
         run: Run::Raw(keygen::run),
     },
     Command {
+        name: "keys",
+        synopsis: "Manage the encryption keys of all members",
+        flags: keys::flags,
+        run: Run::Parsed(keys::run),
+    },
+    Command {
         name: "leave",
         synopsis: "Make an agent leave its cluster and stop",
         flags: leave::flags,
@@ -109,6 +121,24 @@ const COMMANDS: &[Command] = &[
         run: Run::Parsed(monitor::run),
     },
     Command {
+        name: "query",
+        synopsis: "Ask the members a question",
+        flags: query::flags,
+        run: Run::Parsed(query::run),
+    },
+    Command {
+        name: "reachability",
+        synopsis: "Test whether every member can be reached",
+        flags: reachability::flags,
+        run: Run::Parsed(reachability::run),
+    },
+    Command {
+        name: "rtt",
+        synopsis: "Estimate the round trip between two members",
+        flags: rtt::flags,
+        run: Run::Parsed(rtt::run),
+    },
+    Command {
         name: "tags",
         synopsis: "Change an agent's tags",
         flags: tags::flags,
@@ -121,9 +151,6 @@ const COMMANDS: &[Command] = &[
         run: Run::Raw(version::run),
     },
 ];
-
-/// Commands of Serf that this version does not have yet.
-const MISSING: &[&str] = &["keys", "query", "reachability", "rtt"];
 
 /// What Serf's command line says when flags stand before the command.
 const MISPLACED_FLAGS: &str = "Invalid flags before the subcommand. If these flags are for\n\
@@ -143,6 +170,8 @@ pub(crate) enum Failure {
     Usage(&'static str),
     /// Its arguments asked for nothing: the help alone.
     NothingToDo,
+    /// Standard output has the whole result; why that is a failure, or what to do, goes to standard error.
+    Aside(String),
     /// Standard output went away, as when `| head` has seen enough.
     OutputClosed,
 }
@@ -178,10 +207,6 @@ pub(crate) fn run(raw_arguments: &[OsString]) -> Exit {
         complain(&usage());
         return if invocation.wants_help { Exit::Success } else { Exit::NoSuchCommand };
     };
-    if MISSING.contains(&name) {
-        let text = format!("This version of thane does not have the command '{name}' yet.");
-        return print_failure(&text);
-    }
     let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
         complain(&usage());
         let meant = nearest(name, COMMANDS.iter().map(|command| command.name));
@@ -236,6 +261,10 @@ impl Command {
                 print_failure(format!("{message}\n\n{}", flags.help()).trim_end())
             }
             Err(Failure::NothingToDo) => print_failure(flags.help().trim_end()),
+            Err(Failure::Aside(text)) => {
+                complain(&format!("{text}\n"));
+                Exit::Failure
+            }
             Err(Failure::OutputClosed) => Exit::Failure,
         }
     }

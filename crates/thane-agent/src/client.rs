@@ -10,7 +10,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::time::{Duration, Instant};
 
 use thane_wire::DecodeError;
-pub(crate) use thane_wire::rpc::{EventName, Member, Record, Stats};
+pub(crate) use thane_wire::coordinate::Coordinate;
+pub(crate) use thane_wire::rpc::{
+    EventName, KeyReply, Member, Query, QueryRecord, QueryRecordKind, Record, Stats,
+};
 use thane_wire::rpc::{Incoming, Request, Response, ResponseBody, ResponseDecoder, VERSION};
 use thiserror::Error;
 
@@ -76,6 +79,19 @@ pub(crate) struct MemberFilter {
     pub(crate) status: String,
     /// For the name.
     pub(crate) name: String,
+}
+
+/// What to do with the keys of all members. A key is in base64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyAction<'a> {
+    /// Count who has which.
+    List,
+    /// Add one, unused so far.
+    Install(&'a str),
+    /// Make one that all have the one to seal with.
+    Use(&'a str),
+    /// Forget one that is not used.
+    Remove(&'a str),
 }
 
 /// A member's address, or `None` if the agent gave none that is 4 or 16 bytes long.
@@ -199,6 +215,38 @@ impl Client {
         }
     }
 
+    /// Starts a query; its acknowledgements and answers come out of [`Client::next_record`], up to a last record.
+    pub(crate) fn query(&mut self, query: &Query) -> Result<(), RpcError> {
+        self.ask(&Request::Query(query.clone()), Patience::Short)?;
+        Ok(())
+    }
+
+    /// Manages the keys of all members, and gives their report with the error, if the agent tells one.
+    pub(crate) fn keys(&mut self, action: KeyAction<'_>) -> Result<(KeyReply, Option<String>), RpcError> {
+        let request = match action {
+            KeyAction::List => Request::ListKeys,
+            KeyAction::Install(key) => Request::InstallKey { key: key.to_owned() },
+            KeyAction::Use(key) => Request::UseKey { key: key.to_owned() },
+            KeyAction::Remove(key) => Request::RemoveKey { key: key.to_owned() },
+        };
+        let response = self.exchange(&request, Patience::Endless)?;
+        let error = Some(response.error).filter(|error| !error.is_empty());
+        match (response.body, error) {
+            (Some(ResponseBody::Keys(report)), error) => Ok((report, error)),
+            // Nobody was asked.
+            (_, Some(error)) => Err(RpcError::Agent(error)),
+            (_, None) => Err(RpcError::Unexpected),
+        }
+    }
+
+    /// Where the agent believes a member to be; `None` if it does not know.
+    pub(crate) fn coordinate(&mut self, node: &str) -> Result<Option<Coordinate>, RpcError> {
+        match self.ask(&Request::GetCoordinate { node: node.to_owned() }, Patience::Short)? {
+            Some(ResponseBody::Coordinate(coordinate)) => Ok(coordinate),
+            _ => Err(RpcError::Unexpected),
+        }
+    }
+
     /// Starts a stream of the events that `filter` names (`*` for all); they come out of [`Client::next_record`].
     pub(crate) fn stream(&mut self, filter: &str) -> Result<(), RpcError> {
         self.ask(&Request::Stream { filter: filter.to_owned(), immediate: false }, Patience::Short)?;
@@ -240,8 +288,14 @@ impl Client {
         }
     }
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its answer, which is to be no error.
     fn ask(&mut self, request: &Request, patience: Patience) -> Result<Option<ResponseBody>, RpcError> {
+        let response = self.exchange(request, patience)?;
+        if response.error.is_empty() { Ok(response.body) } else { Err(RpcError::Agent(response.error)) }
+    }
+
+    /// Sends a request and waits for its answer.
+    fn exchange(&mut self, request: &Request, patience: Patience) -> Result<Response, RpcError> {
         self.seq += 1;
         let mut bytes = Vec::new();
         request.encode(self.seq, &mut bytes);
@@ -250,9 +304,7 @@ impl Client {
         let sent = self.stream.write_all(&bytes);
         match self.answer(patience) {
             Err(RpcError::Closed) => sent.map_err(|error| RpcError::io(&error)).and(Err(RpcError::Closed)),
-            Ok(Response { error, .. }) if !error.is_empty() => Err(RpcError::Agent(error)),
-            Ok(response) => Ok(response.body),
-            Err(error) => Err(error),
+            answer => answer,
         }
     }
 

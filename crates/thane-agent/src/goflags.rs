@@ -132,6 +132,11 @@ impl FlagSet {
         self.flag(name, Value::Int(default), help)
     }
 
+    /// Adds a flag with a span of time in Go's syntax. Zero by default.
+    pub(crate) fn duration(self, name: &'static str, help: &'static str) -> Self {
+        self.flag(name, Value::Duration(GoDuration::ZERO), help)
+    }
+
     fn flag(mut self, name: &'static str, default: Value, help: &'static str) -> Self {
         assert!(
             self.flags.iter().all(|flag| flag.name != name),
@@ -199,11 +204,9 @@ impl FlagSet {
                 nearest(name, names).map(|near| format!("There is no flag -{name}; did you mean -{near}?"))
             }
             FlagError::MissingValue(name) => Some(format!("Write -{name}=VALUE or -{name} VALUE.")),
-            FlagError::InvalidBool { name, .. } => {
-                Some(format!("Write -{name}, -{name}=true or -{name}=false."))
-            }
-            FlagError::InvalidValue { name, .. } => {
-                Some(format!("-{name} takes a whole number of at most 63 bits, as in -{name}=5."))
+            FlagError::InvalidBool { name, .. } | FlagError::InvalidValue { name, .. } => {
+                let flag = self.flags.iter().find(|flag| flag.name == name)?;
+                Some(flag.default.rule(name))
             }
             FlagError::Syntax(_) => Some("Write -name=VALUE or --name=VALUE.".to_owned()),
         }
@@ -326,6 +329,14 @@ impl Parsed {
     pub(crate) fn int(&self, name: &str) -> i64 {
         match self.value(name) {
             Value::Int(number) => *number,
+            other => wrong_type(name, other),
+        }
+    }
+
+    /// The value of a flag with a span of time.
+    pub(crate) fn duration(&self, name: &str) -> GoDuration {
+        match self.value(name) {
+            Value::Duration(span) => *span,
             other => wrong_type(name, other),
         }
     }

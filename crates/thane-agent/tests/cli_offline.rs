@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
-use support::{MISSING, check_stderr, check_stream, goldens, thane};
+use support::{check_stderr, check_stream, goldens, thane};
 
 /// Where recorded calls expected an agent.
 const RECORDED_ADDRESS: &str = "127.0.0.1:7373";
@@ -59,16 +59,6 @@ fn every_recorded_call_is_answered_alike() {
 }
 
 #[test]
-fn commands_that_are_to_come_say_so() {
-    for command in MISSING {
-        let answer = thane(&[command, "-h"], &BTreeMap::new());
-        assert_eq!(answer.exit_code, Some(1), "{answer:?}");
-        assert_eq!(answer.stdout.lines().count(), 1, "{answer:?}");
-        assert!(answer.stdout.contains(&format!("'{command}'")), "{answer:?}");
-    }
-}
-
-#[test]
 fn slips_in_names_and_values_are_answered_with_what_may_have_been_meant() {
     for (arguments, exit_code, hint) in [
         (&["mebmers"][..], 127, "There is no command 'mebmers'; did you mean 'members'?\n"),
@@ -80,6 +70,12 @@ fn slips_in_names_and_values_are_answered_with_what_may_have_been_meant() {
             1,
             "-retry-max takes a whole number of at most 63 bits, as in -retry-max=5.\n",
         ),
+        (
+            &["query", "-timeout=5", "x"],
+            1,
+            "-timeout takes a number with a unit, as in -timeout=500ms, 5s, 1m30s or 2h.\n",
+        ),
+        (&["query", "-first=-1", "x"], 1, "It is a number of members, or 0.\n"),
         (&["event", "-coalesce=maybe", "x"], 1, "Write -coalesce, -coalesce=true or -coalesce=false.\n"),
         (&["members", "-name"], 1, "Write -name=VALUE or -name VALUE.\n"),
     ] {

@@ -47,7 +47,7 @@ pub(super) fn failed(what: &str, error: &RpcError) -> Failure {
 }
 
 /// What to do about a request that failed, by the words of Serf's agents and ours.
-fn remedy(error: &RpcError) -> Option<&'static str> {
+pub(super) fn remedy(error: &RpcError) -> Option<&'static str> {
     let RpcError::Agent(text) = error else {
         return match error {
             RpcError::Closed => {
@@ -63,6 +63,12 @@ fn remedy(error: &RpcError) -> Option<&'static str> {
         "Authentication required" => "The agent has an 'rpc_auth': give it with -rpc-auth or SERF_RPC_AUTH.",
         text if text.contains("user event exceeds") => {
             "An event is to be small: put the data where all can read it, and send where that is."
+        }
+        text if text.starts_with("query exceeds limit") => {
+            "A query is to be small: put the data where all can read it, and ask about where that is."
+        }
+        text if text.contains("'_serf_' prefix") => {
+            "Names that begin so are the members' own; choose another."
         }
         text if text.starts_with("Encoded length of tags exceeds") => {
             "All tags of an agent share that limit: shorten some, or delete some with -delete."

@@ -1,11 +1,9 @@
 //! `thane monitor`.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::sync::mpsc;
-use std::{io, process, thread};
 
 use super::connection::{connect, failed, with_connection};
+use super::interrupt::when_interrupted;
 use super::{Failure, Output};
 use crate::client::{Member, Record};
 use crate::exit::Exit;
@@ -27,7 +25,7 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     let mut client = connect(parsed)?;
     client.stream("*").map_err(|error| failed("starting stream", &error))?;
     client.monitor(parsed.string("log-level")).map_err(|error| failed("starting monitor", &error))?;
-    succeed_when_interrupted();
+    when_interrupted(Exit::Success, None);
     while let Ok(record) = client.next_record(None) {
         match record {
             Some(Record::Log(line)) => output.line(&line)?,
@@ -38,32 +36,6 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     Err(Failure::told(
         "\nRemote side ended the monitor! This usually means that the\nremote side has exited or crashed.",
     ))
-}
-
-/// From now on an interrupt ends the program as a success: nobody ends a monitor in another way.
-fn succeed_when_interrupted() {
-    let (listening, is_listening) = mpsc::channel();
-    // Without a runtime or the signal the system's default remains: the program dies of it.
-    thread::spawn(move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
-        let interrupted = runtime.block_on(async {
-            tokio::select! {
-                biased;
-                interrupted = tokio::signal::ctrl_c() => interrupted,
-                // Looked at second, when the signal is listened to.
-                never = async {
-                    drop(listening);
-                    std::future::pending().await
-                } => never,
-            }
-        });
-        if interrupted.is_ok() {
-            let _closed = io::stdout().flush();
-            process::exit(Exit::Success as i32);
-        }
-    });
-    // Nothing is ever sent: the other end goes away, in one way or the other.
-    let _gone: Result<(), mpsc::RecvError> = is_listening.recv();
 }
 
 /// An event as Serf prints it: each field in Go's syntax. Serf's fields come in any order, ours are sorted.

@@ -33,4 +33,20 @@ impl Output {
         stdout.write_all(b"\n")?;
         stdout.flush()
     }
+
+    /// Writes `text` and then `bytes`, which need be no text, as [`Output::line`] does.
+    ///
+    /// # Errors
+    ///
+    /// Standard output is closed or full.
+    pub(crate) fn line_with_bytes(&mut self, text: &str, bytes: &[u8]) -> io::Result<()> {
+        if self.is_terminal {
+            return self.line(&format!("{text}{}", String::from_utf8_lossy(bytes)));
+        }
+        let mut stdout = self.stdout.lock();
+        stdout.write_all(text.as_bytes())?;
+        stdout.write_all(bytes)?;
+        stdout.write_all(b"\n")?;
+        stdout.flush()
+    }
 }

@@ -18,6 +18,11 @@ impl GoDuration {
         Self(nanos)
     }
 
+    /// The span in nanoseconds.
+    pub(crate) const fn as_nanos(self) -> i64 {
+        self.0
+    }
+
     /// The span as Rust's type, or `None` if it is negative.
     pub(crate) fn to_std(self) -> Option<Duration> {
         u64::try_from(self.0).ok().map(Duration::from_nanos)

@@ -8,6 +8,7 @@ fn flags() -> FlagSet {
         .bool("replay", false, "A switch that is off.")
         .list("tag", "A tag.")
         .int("count", 3, "A number.")
+        .duration("timeout", "A span of time.")
         .example("thane test -name=x")
 }
 
@@ -93,6 +94,14 @@ fn lists_grow_and_keep_their_order() {
 }
 
 #[test]
+fn spans_of_time_have_units() {
+    let nanos = |arguments: &[&str]| parse(arguments).unwrap().duration("timeout");
+    assert_eq!(nanos(&[]), GoDuration::ZERO);
+    assert_eq!(nanos(&["-timeout=1m30s"]), GoDuration::from_nanos(90_000_000_000));
+    assert_eq!(nanos(&["-timeout", "-1s"]), GoDuration::from_nanos(-1_000_000_000));
+}
+
+#[test]
 fn errors_have_gos_words() {
     for (arguments, message) in [
         (&["-bogus"][..], "flag provided but not defined: -bogus"),
@@ -115,6 +124,8 @@ fn errors_have_gos_words() {
             &["-count=99999999999999999999"],
             "invalid value \"99999999999999999999\" for flag -count: value out of range",
         ),
+        (&["-timeout=5"], "invalid value \"5\" for flag -timeout: parse error"),
+        (&["-timeout", "soon"], "invalid value \"soon\" for flag -timeout: parse error"),
         (&["-=x"], "bad flag syntax: -=x"),
         (&["---name=x"], "bad flag syntax: ---name=x"),
         (&["--=x"], "bad flag syntax: --=x"),
@@ -140,12 +151,13 @@ Usage: thane test [flags] ARGS
 
 Flags:
 
-  -name=TEXT     A name.
-  -format=TEXT   A format. (default text)
-  -coalesce      A switch that is on. (default true)
-  -replay        A switch that is off.
-  -tag=TEXT ...  A tag.
-  -count=NUMBER  A number. (default 3)
+  -name=TEXT         A name.
+  -format=TEXT       A format. (default text)
+  -coalesce          A switch that is on. (default true)
+  -replay            A switch that is off.
+  -tag=TEXT ...      A tag.
+  -count=NUMBER      A number. (default 3)
+  -timeout=DURATION  A span of time.
 
 Examples:
 

@@ -1,5 +1,7 @@
 //! The types a flag's value can have, and how Go's `strconv` reads them.
 
+use super::{GoDuration, parse_duration};
+
 const PARSE_ERROR: &str = "parse error";
 const RANGE_ERROR: &str = "value out of range";
 
@@ -10,6 +12,7 @@ pub(super) enum Value {
     Bool(bool),
     List(Vec<String>),
     Int(i64),
+    Duration(GoDuration),
 }
 
 impl Value {
@@ -21,6 +24,8 @@ impl Value {
             Self::Bool(value) => *value = parse_bool(text).ok_or(PARSE_ERROR)?,
             Self::List(values) => values.push(text.to_owned()),
             Self::Int(value) => *value = parse_int(text)?,
+            // Go tells no more of what is wrong with a duration.
+            Self::Duration(value) => *value = parse_duration(text).map_err(|_message| PARSE_ERROR)?,
         }
         Ok(())
     }
@@ -32,6 +37,7 @@ impl Value {
             Self::Bool(_) => "",
             Self::List(_) => "=TEXT ...",
             Self::Int(_) => "=NUMBER",
+            Self::Duration(_) => "=DURATION",
         }
     }
 
@@ -41,7 +47,20 @@ impl Value {
             Self::Text(text) if !text.is_empty() => format!(" (default {text})"),
             Self::Bool(true) => " (default true)".to_owned(),
             Self::Int(number) if *number != 0 => format!(" (default {number})"),
-            Self::Text(_) | Self::Bool(false) | Self::List(_) | Self::Int(_) => String::new(),
+            Self::Duration(span) if *span != GoDuration::ZERO => format!(" (default {span})"),
+            _ => String::new(),
+        }
+    }
+
+    /// What the type takes, for who gave something else; `name` is the flag's.
+    pub(super) fn rule(&self, name: &str) -> String {
+        match self {
+            Self::Bool(_) => format!("Write -{name}, -{name}=true or -{name}=false."),
+            Self::Int(_) => format!("-{name} takes a whole number of at most 63 bits, as in -{name}=5."),
+            Self::Duration(_) => {
+                format!("-{name} takes a number with a unit, as in -{name}=500ms, 5s, 1m30s or 2h.")
+            }
+            Self::Text(_) | Self::List(_) => format!("Write -{name}=VALUE or -{name} VALUE."),
         }
     }
 }

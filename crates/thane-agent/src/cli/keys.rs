@@ -1,0 +1,211 @@
+//! `thane keys`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::connection::{connect, remedy, with_connection};
+use super::encoding::{Format, as_json};
+use super::progress::Progress;
+use super::{Failure, Output};
+use crate::client::{Client, KeyAction, KeyReply, RpcError};
+use crate::format::table;
+use crate::goflags::{FlagSet, Parsed};
+
+pub(super) fn flags() -> FlagSet {
+    with_connection(FlagSet::new(
+        "keys",
+        "keys [flags]",
+        "Manages the encryption keys of all members. To change the key of a cluster: install the new one, use it, then\n\
+         remove the old one, each when the step before has succeeded on all members. A key that a live member does\n\
+         not have is not used: that member could no longer understand the others.",
+    ))
+    .string("install", "", "Add a key, in base64, that is not used yet.")
+    .string("use", "", "Seal with a key that is installed everywhere.")
+    .string("remove", "", "Forget a key that is not used.")
+    .bool("list", false, "Show the keys, and how many members have each.")
+    .string("format", "text", "How to print: text or json.")
+    .example("thane keys -install \"$(thane keygen | tee new.key)\"")
+    .example("thane keys -use \"$(cat new.key)\"")
+    .example("thane keys -list")
+}
+
+/// The words of an action. (Serf: `command/keys.go`.)
+struct Words {
+    begin: &'static str,
+    success: &'static str,
+    failure: &'static str,
+}
+
+const LIST: Words = Words {
+    begin: "==> Asking all members for installed keys...",
+    success: "==> Keys gathered, listing cluster keys...",
+    failure: "Failed to gather member keys",
+};
+const INSTALL: Words = Words {
+    begin: "==> Installing key on all members...",
+    success: "==> Successfully installed key!",
+    failure: "Error installing key",
+};
+const USE: Words = Words {
+    begin: "==> Changing primary key on all members...",
+    success: "==> Successfully changed primary key!",
+    failure: "Error changing primary key",
+};
+const REMOVE: Words = Words {
+    begin: "==> Removing key on all members...",
+    success: "==> Successfully removed key!",
+    failure: "Error removing key",
+};
+
+pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
+    let mut actions = Vec::new();
+    for (flag, action) in [
+        ("install", KeyAction::Install as fn(_) -> _),
+        ("use", KeyAction::Use),
+        ("remove", KeyAction::Remove),
+    ] {
+        let key = parsed.string(flag);
+        if !key.is_empty() {
+            actions.push(action(key));
+        }
+    }
+    if parsed.bool("list") {
+        actions.push(KeyAction::List);
+    }
+    let action = match actions[..] {
+        [action] => action,
+        [] => return Err(Failure::NothingToDo),
+        _ => {
+            return Err(Failure::mendable(
+                "Only one of -install, -use, -remove, or -list allowed",
+                "Run it once for each step: install, then use, then remove.",
+            ));
+        }
+    };
+    let format = Format::of(parsed)?;
+    let mut client = connect(parsed)?;
+    let words = match action {
+        KeyAction::List => LIST,
+        KeyAction::Install(_) => INSTALL,
+        KeyAction::Use(_) => USE,
+        KeyAction::Remove(_) => REMOVE,
+    };
+    if format == Format::Text {
+        output.line(words.begin)?;
+    }
+    let progress = Progress::start("waiting for all members to answer");
+    let result = perform(&mut client, action);
+    drop(progress);
+    match format {
+        Format::Text => tell(&result, &words, output),
+        Format::Json => document(&result, &words, output),
+    }
+}
+
+/// What the members said, and what was wrong if anything.
+type Reported = Result<(KeyReply, Option<String>), RpcError>;
+
+fn perform(client: &mut Client, action: KeyAction<'_>) -> Reported {
+    if let KeyAction::Use(key) = action
+        && !is_thane(client)
+        && let Some(refusal) = would_lock_out(client, key)
+    {
+        return Ok((KeyReply::default(), Some(refusal)));
+    }
+    client.keys(action)
+}
+
+/// Whether the agent itself refuses to use a key that a live member lacks.
+fn is_thane(client: &mut Client) -> bool {
+    let stats = client.stats().unwrap_or_default();
+    stats.get("runtime").and_then(|runtime| runtime.get("version")).is_some_and(|v| v.starts_with("thane-"))
+}
+
+/// Why the key is not to be used: some of those who answer have it and some do not. Serf's agents would go on, and cut
+/// these off. A key that nobody has does no harm, so its refusal is left to the members.
+fn would_lock_out(client: &mut Client, key: &str) -> Option<String> {
+    let (report, _error) = client.keys(KeyAction::List).ok()?;
+    let having = report.keys.as_ref().and_then(|keys| keys.get(key)).copied().unwrap_or(0);
+    (having > 0 && having < report.responses).then(|| {
+        format!("{having} of {} members that answer have the key; nothing was changed", report.responses)
+    })
+}
+
+fn tell(result: &Reported, words: &Words, output: &mut Output) -> Result<(), Failure> {
+    let error = match result {
+        Ok((report, None)) => {
+            output.line(words.success)?;
+            if let Some(keys) = &report.keys {
+                let total = report.nodes;
+                let rows: Vec<[String; 2]> =
+                    keys.iter().map(|(key, count)| [key.clone(), format!("[{count}/{total}]")]).collect();
+                output.line(&format!("\n{}", table(&rows)))?;
+            }
+            return Ok(());
+        }
+        Ok((report, Some(error))) => {
+            if !report.messages.is_empty() {
+                let row = |(name, message): (&String, &String)| {
+                    ["failed: ".to_owned(), name.clone(), message.clone()]
+                };
+                output.line(&table(&report.messages.iter().map(row).collect::<Vec<_>>()))?;
+            }
+            RpcError::Agent(error.clone())
+        }
+        Err(error) => RpcError::Agent(error.to_string()),
+    };
+    output.line("")?;
+    Err(Failure::Told { message: format!("{}: {error}", words.failure), hint: Some(hint(&error)) })
+}
+
+fn hint(error: &RpcError) -> String {
+    if let Some(remedy) = remedy(error) {
+        return remedy.to_owned();
+    }
+    let RpcError::Agent(text) = error else { return "Look at the agent's log.".to_owned() };
+    let words = if text.contains("base64") {
+        "A key is 16, 24 or 32 bytes in base64; 'thane keygen' makes one."
+    } else if text.contains("nodes reported success") || text.contains("have the key") {
+        "Install the key on all first; 'thane keys -list' counts who has it, 'thane reachability' who answers."
+    } else {
+        "What the members say tells what to mend; the step may be repeated then."
+    };
+    words.to_owned()
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    /// `null` unless they were asked for.
+    keys: Option<&'a BTreeMap<String, u64>>,
+    messages: &'a BTreeMap<String, String>,
+    nodes: u64,
+    responses: u64,
+    errors: u64,
+    /// `null` if all went well.
+    error: Option<&'a str>,
+}
+
+fn document(result: &Reported, words: &Words, output: &mut Output) -> Result<(), Failure> {
+    let (report, error) = match result {
+        Ok(report) => report,
+        Err(error) => {
+            return Err(Failure::Told {
+                message: format!("{}: {error}", words.failure),
+                hint: Some(hint(error)),
+            });
+        }
+    };
+    output.line(&as_json(&Document {
+        keys: report.keys.as_ref(),
+        messages: &report.messages,
+        nodes: report.nodes,
+        responses: report.responses,
+        errors: report.errors,
+        error: error.as_deref(),
+    })?)?;
+    match error {
+        Some(error) => Err(Failure::Aside(hint(&RpcError::Agent(error.clone())))),
+        None => Ok(()),
+    }
+}
