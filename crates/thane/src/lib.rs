@@ -20,6 +20,9 @@
 //!
 //! * [`Node::builder`] has the settings; [`Config`] has all of them.
 //! * [`Node`] is a handle: [`Node::join`], [`Node::members`], [`Node::user_event`], [`Node::set_tags`], [`Node::leave`].
+//! * [`Node::query`] asks some or all members and gives their answers as they come; [`Event::Query`] is to be answered.
+//! * [`Node::install_key`] and its neighbours change the keys of the whole cluster.
+//! * [`Builder::snapshot_path`] has a restarted node find its cluster by itself.
 //! * [`Events`] is a subscription. Its queue is bounded: who does not read misses events and is told so, and never slows
 //!   the node.
 //!
@@ -65,11 +68,11 @@ pub use events::{CoalescedEvent, Coalescer, EVENT_QUEUE_MAX, Event, Events, Miss
 pub use node::{Coalesce, JoinReport, Node, Stopped};
 pub use query::{IncomingQuery, Query, QueryReplies, REPLY_QUEUE_MAX, Reply};
 pub use thane_core::{
-    AnswerWay, BroadcastTimeout, Cause, Change, CoalesceConfig, CommandError, Config, ConfigError, Coordinate, Counters, DroppedPacket,
-    Evidence, ExchangeError, JoinFailure, Key, KeyCommand, KeyError, KeyReport, Keyring, LastAnswer, Layer, Level,
-    LifeState, Member, MemberEventKind, NAME_BYTES_MAX, Notice, Path, Pattern, PatternError, Periods,
-    ProbeFailure, Prune, Replay, State, Stats, Status, StopReason, Tags, TcpProbe, Time,
-    USER_EVENT_BYTES_MAX, UserEvent, Versions,
+    AnswerWay, BroadcastTimeout, Cause, Change, CoalesceConfig, CommandError, Config, ConfigError,
+    Coordinate, Counters, DroppedPacket, Evidence, ExchangeError, JoinFailure, Key, KeyCommand, KeyError,
+    KeyReport, Keyring, LastAnswer, Layer, Level, LifeState, Member, MemberEventKind, NAME_BYTES_MAX, Notice,
+    Path, Pattern, PatternError, Periods, ProbeFailure, Prune, Replay, State, Stats, Status, StopReason,
+    Tags, TcpProbe, Time, USER_EVENT_BYTES_MAX, UserEvent, Versions,
 };
 
 /// The README's example must compile.

@@ -2,8 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "in a test it is the check")]
 
 mod clusters;
+mod directory;
 mod hostile;
+mod keys;
 mod lifecycle;
+mod queries;
+mod snapshots;
 
 use std::future::Future;
 use std::time::Duration;
