@@ -10,7 +10,13 @@ mod goflags;
 mod handlers;
 mod hostport;
 mod logging;
+#[allow(dead_code, reason = "the configuration that starts it comes next")]
+mod mdns;
+#[allow(dead_code, reason = "the configuration that starts it comes next")]
+mod metrics;
 mod rpc_server;
+#[allow(dead_code, reason = "the configuration that starts it comes next")]
+mod syslog;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
