@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use thane::{Cause, Change, CoalescedEvent, Event, IncomingQuery, Member, MemberEventKind, UserEvent};
+use thane::{
+    Cause, Change, CoalescedEvent, Event, IncomingQuery, Member, MemberEventKind, RespondError, UserEvent,
+};
 use thane_wire::rpc;
 use thane_wire::rpc::EventName;
 
@@ -116,6 +118,21 @@ impl AgentEvent {
             }),
         }
     }
+}
+
+/// Answers a query.
+///
+/// # Errors
+/// In Serf's words, which speak of keys whatever the query.
+pub(crate) async fn respond(query: &IncomingQuery, answer: Vec<u8>) -> Result<(), String> {
+    query.respond(answer).await.map_err(|refusal| {
+        let refusal = match refusal {
+            // It was known when we heard of it, and is forgotten only after its deadline.
+            RespondError::Unknown => RespondError::Late,
+            other => other,
+        };
+        format!("failed to respond to key query: {refusal}")
+    })
 }
 
 /// The line that Serf's log has for an event, without its level: scripts look for these. (Serf: `serf.go`,

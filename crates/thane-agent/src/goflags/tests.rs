@@ -170,8 +170,7 @@ Examples:
 fn an_argument_that_is_no_text_keeps_its_bytes() {
     use std::os::unix::ffi::OsStringExt as _;
 
-    let raw =
-        ["-replay".into(), "-name=x".into(), "n".into(), std::ffi::OsString::from_vec(vec![b'a', 0xff])];
+    let raw = ["-replay".into(), "-name=x".into(), "n".into(), OsString::from_vec(vec![b'a', 0xff])];
     let lossy: Vec<String> = raw.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let parsed = flags().parse(&lossy[1..]).unwrap();
     assert_eq!((parsed.args()[1].as_str(), parsed.arg_bytes(1)), ("a\u{fffd}", "a\u{fffd}".as_bytes()));

@@ -14,7 +14,7 @@ use tokio::net::unix::pipe;
 use tokio::process::Command;
 use tracing::{debug, error, warn};
 
-use crate::agent::event::AgentEvent;
+use crate::agent::event::{AgentEvent, respond};
 
 /// Output kept, in bytes: the last ones. (Serf: `invoke.go`, maxBufSize.)
 const OUTPUT_BYTES_MAX: usize = 8 * 1024;
@@ -56,10 +56,10 @@ pub(super) async fn run(script: &str, event: &AgentEvent, own_name: &str, own_ta
     }
     if let AgentEvent::Query(query) = event
         && output.total_bytes > 0
-        && let Err(reason) = query.respond(output.bytes()).await
+        && let Err(reason) = respond(query, output.bytes()).await
     {
         let query = event.describe();
-        warn!(target: "agent", "Failed to respond to query '{query}': failed to respond to key query: {reason}");
+        warn!(target: "agent", "Failed to respond to query '{query}': {reason}");
     }
 }
 

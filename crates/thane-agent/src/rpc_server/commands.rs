@@ -18,7 +18,7 @@ use super::pending::PendingQueries;
 use super::queries::{self, QUERIES_MAX};
 use super::streams::Timing;
 use crate::agent::Agent;
-use crate::agent::event::rpc_member;
+use crate::agent::event::{respond, rpc_member};
 use crate::agent::filter::EventFilter;
 use crate::agent::keys::KeyRequest;
 use crate::logging::{LogLevel, LogSink};
@@ -181,8 +181,7 @@ impl Session {
     /// Answers a query of somebody, of which this connection was told.
     async fn answer_query(&self, id: u64, payload: Vec<u8>) -> Result<(), String> {
         let query = self.pending.find(id, self.agent.node.now()).ok_or(error_text::INVALID_QUERY_ID)?;
-        // The words are Serf's, whatever the query.
-        query.respond(payload).await.map_err(|reason| format!("failed to respond to key query: {reason}"))
+        respond(&query, payload).await
     }
 
     /// Starts a query, whose replies come as records.

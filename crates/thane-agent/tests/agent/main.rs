@@ -11,6 +11,7 @@ mod harness;
 mod clients;
 mod end;
 mod handlers;
+mod queries;
 mod recorded;
 mod start;
 mod stress;
