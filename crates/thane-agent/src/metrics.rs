@@ -2,7 +2,8 @@
 //!
 //! Names and forms are those of Serf's telemetry, so that what reads Serf's numbers reads ours: statsd over UDP,
 //! statsite over TCP, and the last minute in memory, which SIGUSR1 writes to standard error. Thane alone also serves
-//! Prometheus' text at `/metrics` on an address of its own. (Serf: `command/agent/command.go`, setupAgent, and armon/go-metrics.)
+//! Prometheus' text at `/metrics` on an address of its own. (Serf: `command/agent/command.go`, `setupAgent`, and
+//! armon/go-metrics.)
 //!
 //! The library keeps counters and never pushes; once a second [`Metrics::watch`] reads them and passes on what was
 //! added. So a counter arrives as one sum a second, not once for each packet. What the agent does itself arrives at

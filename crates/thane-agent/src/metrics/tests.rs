@@ -13,7 +13,8 @@ use super::library::Numbers;
 use super::*;
 
 const RECORDED: &str = include_str!("../../tests/vectors/telemetry/sinks-0.10.1.json");
-const DUMPS: [&str; 2] = [
+const DUMPS: [&str; 3] = [
+    include_str!("../../tests/vectors/telemetry/usr1-0.9.4.txt"),
     include_str!("../../tests/vectors/telemetry/usr1-0.10.1.txt"),
     include_str!("../../tests/vectors/telemetry/usr1-with-sinks-0.10.1.txt"),
 ];
