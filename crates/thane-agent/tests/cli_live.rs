@@ -7,10 +7,12 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::{
-    Answer, Golden, Reaped, check_stderr, check_stream, goldens, program, rows, short_ports, thane, wait_for,
+    Answer, Golden, Reaped, check_stderr, check_stream, goldens, program, rows, short_ports, thane, told,
+    wait_for,
 };
 
 /// Name, recorded ports of gossip and RPC, and flags of each agent in the recording.
@@ -90,6 +92,12 @@ impl Cluster {
         thane(arguments, &env)
     }
 
+    /// Sends a signal to the agent of this index by name: `STOP`, `CONT`.
+    fn signal(&self, agent: usize, name: &str) {
+        let id = self.processes[agent].0.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
     fn wait_for_members(&self, rpc: u16, what: &str, is_good: impl Fn(&str) -> bool) {
         let env = BTreeMap::from([("SERF_RPC_ADDR".to_owned(), self.here(&format!("127.0.0.1:{rpc}")))]);
         wait_for(what, || {
@@ -121,17 +129,6 @@ fn sorted_members(json: &str) -> Value {
         members.sort_by_key(|member| member["name"].to_string());
     }
     value
-}
-
-/// The lines in an order of their own, because members answer in any; without the time that it took.
-fn told(text: &str) -> Vec<String> {
-    let steady = |line: &str| match line.split_once("Query time: ") {
-        Some(_) => "Query time".to_owned(),
-        None => line.trim_end_matches(',').to_owned(),
-    };
-    let mut lines: Vec<String> = text.lines().map(steady).collect();
-    lines.sort_unstable();
-    lines
 }
 
 fn check(cluster: &Cluster, golden: &Golden) {
@@ -190,6 +187,67 @@ fn monitor_ends_well_when_interrupted(cluster: &Cluster) {
     assert_eq!(monitor.exit_code(), Some(0));
 }
 
+/// A query and a reachability test that are interrupted end as recorded: exit code 1, no totals.
+fn interrupted_queries_fail(cluster: &Cluster) {
+    for (arguments, seen, end) in [
+        (&["query", "-timeout=1h", "-until-timeout", "fail"][..], "Ack from 'beta'", None),
+        (&["reachability"], "Starting reachability test...", Some("Test interrupted")),
+    ] {
+        if arguments[0] == "reachability" {
+            // Somebody who does not answer keeps it waiting.
+            cluster.signal(1, "STOP");
+        }
+        let address = cluster.here("127.0.0.1:7373");
+        let mut command = program();
+        command.args(arguments).env("SERF_RPC_ADDR", address).stdout(Stdio::piped());
+        let mut child = Reaped(command.spawn().unwrap());
+        let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line == seen), "{arguments:?}");
+        assert!(Command::new("kill").args(["-INT", &child.0.id().to_string()]).status().unwrap().success());
+        let rest: Vec<String> = lines.filter(|line| !line.starts_with("Ack from")).collect();
+        assert_eq!(rest, end.into_iter().map(String::from).collect::<Vec<_>>(), "{arguments:?}");
+        assert_eq!(child.exit_code(), Some(1), "{arguments:?}");
+        cluster.signal(1, "CONT");
+    }
+    cluster.wait_for_members(7373, "beta to be alive again", |members| {
+        members.lines().any(|line| line.starts_with("beta ") && line.contains("  alive  "))
+    });
+}
+
+/// SF-398 and SF-509: a query ends when those who can answer have, or when there are enough answers.
+fn a_query_ends_with_enough_answers(cluster: &Cluster) {
+    let total = |answer: &Answer| answer.stdout.lines().last().map(str::to_owned);
+    for (flags, exit_code, responses) in [
+        (&["-node=alpha", "-node=beta"][..], 0, "Total Responses: 2"),
+        (&["-first=1"], 0, "Total Responses: 1"),
+        (&["-quorum=2"], 0, "Total Responses: 2"),
+    ] {
+        let start = Instant::now();
+        let answer = cluster.alpha(&[&["query", "-timeout=1h"], flags, &["load"]].concat());
+        assert_eq!(
+            (answer.exit_code, total(&answer).as_deref()),
+            (Some(exit_code), Some(responses)),
+            "{answer:?}"
+        );
+        assert!(start.elapsed() < Duration::from_secs(60), "{flags:?}");
+    }
+    let answer = cluster.alpha(&["query", "-timeout=1s", "-quorum=3", "load"]);
+    assert_eq!((answer.exit_code, total(&answer).as_deref()), (Some(1), Some("Total Responses: 2")));
+    assert_eq!(answer.stderr, "Quorum not reached: 2 of 3 members answered.\n");
+    let answer = cluster.alpha(&["query", "-format=json", "-first=1", "-node=alpha", "multi"]);
+    assert_eq!(serde_json::from_str::<Value>(&answer.stdout).unwrap()["Responses"]["alpha"], "a\nb\n\n");
+    let answer = cluster.alpha(&["reachability", "-format=json"]);
+    let document: Value = serde_json::from_str(&answer.stdout).unwrap();
+    assert_eq!(
+        (&document["live"], document["acks"].as_array().map(Vec::len)),
+        (&3.into(), Some(3)),
+        "{answer:?}"
+    );
+    let answer = cluster.alpha(&["rtt", "-format=json", "beta"]);
+    let document: Value = serde_json::from_str(&answer.stdout).unwrap();
+    assert!(document["to"] == "alpha" && document["rtt_ms"].is_number(), "{answer:?}");
+}
+
 #[test]
 fn a_cluster_answers_as_recorded() {
     let mut cluster = Cluster::start();
@@ -198,6 +256,8 @@ fn a_cluster_answers_as_recorded() {
     }
 
     monitor_ends_well_when_interrupted(&cluster);
+    interrupted_queries_fail(&cluster);
+    a_query_ends_with_enough_answers(&cluster);
 
     cluster.processes[1].0.kill().unwrap();
     cluster.wait_for_members(7373, "beta to be failed", |members| {

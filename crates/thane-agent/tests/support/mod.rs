@@ -146,3 +146,14 @@ pub(crate) fn rows(table: &str) -> BTreeSet<String> {
         |line: &str| line.split("  ").map(sorted_tags).collect::<Vec<_>>().join("  ").trim_end().to_owned();
     table.lines().map(row).collect()
 }
+
+/// The lines in an order of their own, because members answer in any; without the time that it took.
+pub(crate) fn told(text: &str) -> Vec<String> {
+    let steady = |line: &str| match line.split_once("Query time: ") {
+        Some(_) => "Query time".to_owned(),
+        None => line.trim_end_matches(',').to_owned(),
+    };
+    let mut lines: Vec<String> = text.lines().map(steady).collect();
+    lines.sort_unstable();
+    lines
+}
