@@ -43,6 +43,7 @@ mod filter;
 mod formulas;
 mod lamport;
 mod member;
+mod name_index;
 mod node;
 mod notice;
 mod notice_limit;

@@ -71,7 +71,7 @@ use crate::pattern::PatternCache;
 use crate::query::{KeyCommand, QueryId, QueryParams, QueryToken, RespondError};
 use crate::rng::{Rng, Seed};
 use crate::stats::{Counters, Stats};
-use crate::table::{MemberId, Table};
+use crate::table::{Entry, MemberId, Table};
 use crate::time::Time;
 use crate::timers::{Timer, Timers};
 use crate::vivaldi::VivaldiClient;
@@ -482,7 +482,10 @@ impl Node {
 
     /// All members that are known, in any status, ordered by name; this node included.
     pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
-        self.table.iter().filter(|(_, entry)| entry.status.is_some()).map(|(_, entry)| entry.view())
+        let known = self.table.iter().map(|(_, entry)| entry).filter(|entry| entry.status.is_some());
+        let mut known: Vec<&Entry> = known.collect();
+        known.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        known.into_iter().map(Entry::view)
     }
 
     /// One member by name.

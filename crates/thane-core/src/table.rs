@@ -4,7 +4,6 @@
 //! pruned. An entry is there as long as one of them remembers: [`State::Forgotten`] means that the detector does not, no
 //! [`Entry::status`] that Serf does not.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use thane_wire::coordinate::Coordinate;
 
 use crate::event::AnswerWay;
 use crate::member::{Member, State, Status, Versions};
+use crate::name_index::NameIndex;
 use crate::node::Evidence;
 use crate::rng::Rng;
 use crate::suspicion::Suspicion;
@@ -143,7 +143,7 @@ impl Entry {
 /// All members, this node included.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    by_name: BTreeMap<Arc<str>, MemberId>,
+    by_name: NameIndex,
     /// Places by their number, in chunks of [`CHUNK_ENTRIES`]; all but the last are full.
     chunks: Vec<Vec<Option<Entry>>>,
     free: Vec<MemberId>,
@@ -170,7 +170,7 @@ impl Table {
         now: Time,
         rng: &mut Rng,
     ) -> MemberId {
-        assert!(!self.by_name.contains_key(&name), "{name} is in the table already");
+        assert!(self.by_name.find(&name).is_none(), "{name} is in the table already");
         let entry = Entry {
             name: name.clone(),
             ip,
@@ -224,7 +224,7 @@ impl Table {
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<MemberId> {
-        self.by_name.get(name).copied()
+        self.by_name.find(name)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -239,12 +239,12 @@ impl Table {
 
     /// The table's own name of a member, shared, or a new one.
     pub(crate) fn intern(&self, name: &str) -> Arc<str> {
-        self.by_name.get_key_value(name).map_or_else(|| Arc::from(name), |(name, _)| name.clone())
+        self.by_name.shared(name).unwrap_or_else(|| Arc::from(name))
     }
 
-    /// Members in the order of their names.
+    /// All members, in a fixed order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (MemberId, &Entry)> {
-        self.by_name.values().map(|id| (*id, &self[*id]))
+        self.by_name.ids().map(|id| (id, &self[id]))
     }
 
     pub(crate) fn ring(&self) -> &[MemberId] {
@@ -328,13 +328,7 @@ impl Table {
 
     /// The detector forgets members that have been dead or left for longer than `window`, and shuffles its ring.
     /// `own` always stays.
-    pub(crate) fn forget_and_shuffle(
-        &mut self,
-        now: Time,
-        window: Duration,
-        own: MemberId,
-        rng: &mut Rng,
-    ) {
+    pub(crate) fn forget_and_shuffle(&mut self, now: Time, window: Duration, own: MemberId, rng: &mut Rng) {
         let mut ring = std::mem::take(&mut self.ring);
         ring.retain(|id| {
             let entry = &mut self[*id];
@@ -397,7 +391,7 @@ impl Table {
     }
 
     pub(crate) fn check_invariants(&self) {
-        let entries = || self.by_name.values().map(|id| &self[*id]);
+        let entries = || self.by_name.ids().map(|id| &self[id]);
         assert_eq!(self.live, entries().filter(|e| e.is_live()).count(), "live members");
         assert_eq!(self.ring.len(), entries().filter(|e| e.state != State::Forgotten).count(), "ring");
         assert_eq!(self.with_status, entries().filter(|e| e.status.is_some()).count(), "with status");

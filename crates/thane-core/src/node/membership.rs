@@ -26,8 +26,8 @@ impl Node {
 
     /// A member says, or is said, to be alive.
     pub(super) fn alive(&mut self, alive: &Alive<'_>, via: Path) {
-        let Some(ip) = self.admissible(alive) else { return };
         let known = self.table.find(alive.node);
+        let Some(ip) = self.admissible(alive, known) else { return };
         if known == Some(self.own) {
             self.alive_about_ourselves(alive, ip, via);
             return;
@@ -57,8 +57,7 @@ impl Node {
     }
 
     /// Guards that do not depend on what is known: a usable address, a name, versions that fit. Gives the address.
-    fn admissible(&mut self, alive: &Alive<'_>) -> Option<IpAddr> {
-        let known = self.table.find(alive.node);
+    fn admissible(&mut self, alive: &Alive<'_>, known: Option<MemberId>) -> Option<IpAddr> {
         if self.said_goodbye && known == Some(self.own) {
             return None;
         }

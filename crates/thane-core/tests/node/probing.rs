@@ -176,7 +176,9 @@ fn what_we_refute_is_evidence_about_ourselves() {
     let mut bench = knowing(prober(), &[VERSIONS]);
     bench.tell(&suspect("a", 1, "b"));
     let evidence = bench.node.evidence("a");
-    let Cause::Refuted { by, incarnation, .. } = &evidence.last().unwrap().cause else { panic!("{evidence:?}") };
+    let Cause::Refuted { by, incarnation, .. } = &evidence.last().unwrap().cause else {
+        panic!("{evidence:?}")
+    };
     assert_eq!((by.as_deref(), *incarnation, evidence.last().unwrap().incarnation), (Some("b"), 1, 2));
 }
 
