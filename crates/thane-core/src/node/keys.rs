@@ -70,6 +70,38 @@ impl KeyRound {
             self.holders.insert(from.clone(), keys.into_iter().map(str::to_owned).collect());
         }
     }
+
+    /// A report that names the members without the key, if there are any.
+    ///
+    /// Differs from Serf: it changes the others and leaves these unable to understand them.
+    fn who_would_be_locked_out(&self, key: &Key) -> Option<KeyReport> {
+        let text = key.to_base64();
+        // A list that was cut says nothing of the keys that are left out; such a member answers for itself in the next self.
+        let truncated =
+            |name: &str| self.report.messages.get(name).is_some_and(|m| m.starts_with("truncated"));
+        let lacking: Vec<&Arc<str>> = self
+            .holders
+            .iter()
+            .filter(|(name, keys)| !keys.contains(&text) && !truncated(name))
+            .map(|(name, _)| name)
+            .collect();
+        let silent = self.report.nodes.saturating_sub(self.report.responses);
+        if lacking.is_empty() && silent == 0 {
+            return None;
+        }
+        let mut messages = BTreeMap::new();
+        for name in &lacking {
+            let own = self.report.messages.get(&***name).cloned();
+            messages.insert(name.to_string(), own.unwrap_or_else(|| KeyError::NotInRing.to_string()));
+        }
+        Some(KeyReport {
+            nodes: self.report.nodes,
+            responses: self.report.responses,
+            errors: lacking.len(),
+            messages,
+            ..KeyReport::default()
+        })
+    }
 }
 
 impl Node {
@@ -78,7 +110,7 @@ impl Node {
     pub(super) fn start_keys(&mut self, command: KeyCommand, relay_factor: u8) -> Result<OpId, CommandError> {
         let op = self.new_keys_op();
         let is_check = matches!(command, KeyCommand::Use(_));
-        match self.ask_keys(op, command, relay_factor, is_check) {
+        match self.ask_keys(op, &command, relay_factor, is_check) {
             Ok(()) => Ok(op),
             Err(error) => {
                 self.drop_op(op);
@@ -90,11 +122,11 @@ impl Node {
     fn ask_keys(
         &mut self,
         op: OpId,
-        command: KeyCommand,
+        command: &KeyCommand,
         relay_factor: u8,
         is_check: bool,
     ) -> Result<(), CommandError> {
-        let (name, key): (&str, &[u8]) = match &command {
+        let (name, key): (&str, &[u8]) = match command {
             _ if is_check => ("_serf_list-keys", &[]),
             KeyCommand::Install(key) => ("_serf_install-key", key.as_bytes()),
             KeyCommand::Use(key) => ("_serf_use-key", key.as_bytes()),
@@ -118,10 +150,10 @@ impl Node {
 
     pub(super) fn key_round_over(&mut self, round: KeyRound) {
         if let (true, KeyCommand::Use(key)) = (round.is_check, &round.command) {
-            match self.who_would_be_locked_out(&round, key) {
+            match round.who_would_be_locked_out(key) {
                 None => {
-                    let (op, command) = (round.op, round.command.clone());
-                    if self.ask_keys(op, command, round.relay_factor, false).is_err() {
+                    let op = round.op;
+                    if self.ask_keys(op, &round.command, round.relay_factor, false).is_err() {
                         self.finish(op, Outcome::Keys(round.report));
                     }
                 }
@@ -130,38 +162,6 @@ impl Node {
             return;
         }
         self.finish(round.op, Outcome::Keys(round.report));
-    }
-
-    /// A report that names the members without the key, if there are any.
-    ///
-    /// Differs from Serf: it changes the others and leaves these unable to understand them.
-    fn who_would_be_locked_out(&self, round: &KeyRound, key: &Key) -> Option<KeyReport> {
-        let text = key.to_base64();
-        // A list that was cut says nothing of the keys that are left out; such a member answers for itself in the next round.
-        let truncated =
-            |name: &str| round.report.messages.get(name).is_some_and(|m| m.starts_with("truncated"));
-        let lacking: Vec<&Arc<str>> = round
-            .holders
-            .iter()
-            .filter(|(name, keys)| !keys.contains(&text) && !truncated(name))
-            .map(|(name, _)| name)
-            .collect();
-        let silent = round.report.nodes.saturating_sub(round.report.responses);
-        if lacking.is_empty() && silent == 0 {
-            return None;
-        }
-        let mut messages = BTreeMap::new();
-        for name in &lacking {
-            let own = round.report.messages.get(&***name).cloned();
-            messages.insert(name.to_string(), own.unwrap_or_else(|| KeyError::NotInRing.to_string()));
-        }
-        Some(KeyReport {
-            nodes: round.report.nodes,
-            responses: round.report.responses,
-            errors: lacking.len(),
-            messages,
-            ..KeyReport::default()
-        })
     }
 
     // ---- answering ----
@@ -181,7 +181,7 @@ impl Node {
         match response {
             Ok(()) if self.config.persist_keyring => self.persist_keyring(query),
             Ok(()) => self.answer_key_change(&ReplyTo::new(query), Ok(())),
-            Err(text) => self.answer_key_change(&ReplyTo::new(query), Err(text)),
+            Err(text) => self.answer_key_change(&ReplyTo::new(query), Err(&text)),
         }
     }
 
@@ -207,7 +207,7 @@ impl Node {
     /// The change is made; the answer waits until it is on disk.
     fn persist_keyring(&mut self, query: &Query<'_>) {
         if self.persisting.len() >= PERSISTING_MAX {
-            let text = "too many key ring changes wait to be written".into();
+            let text = "too many key ring changes wait to be written";
             self.answer_key_change(&ReplyTo::new(query), Err(text));
             return;
         }
@@ -221,12 +221,12 @@ impl Node {
     pub(super) fn keyring_persisted(&mut self, token: u64, result: Result<(), String>) {
         if let Some(waiting) = self.persisting.remove(&token) {
             let result = result.map_err(|error| format!("Failed to write keyring file: {error}"));
-            self.answer_key_change(&waiting.reply_to, result);
+            self.answer_key_change(&waiting.reply_to, result.as_ref().map(|()| ()).map_err(String::as_str));
         }
     }
 
-    fn answer_key_change(&mut self, reply_to: &ReplyTo, result: Result<(), String>) {
-        let message = result.as_ref().err().map(String::as_str).unwrap_or_default();
+    fn answer_key_change(&mut self, reply_to: &ReplyTo, result: Result<(), &str>) {
+        let message = result.err().unwrap_or_default();
         let response = KeyResponse { result: result.is_ok(), message, ..KeyResponse::default() };
         let mut payload = Vec::new();
         SerfMessage::KeyResponse(response).encode(&mut payload);
@@ -235,7 +235,7 @@ impl Node {
 
     fn answer_key_list(&mut self, query: &Query<'_>, is_encrypted: bool) {
         if !is_encrypted {
-            let text = "Keyring is empty (encryption not enabled)".into();
+            let text = "Keyring is empty (encryption not enabled)";
             self.answer_key_change(&ReplyTo::new(query), Err(text));
             return;
         }

@@ -32,12 +32,11 @@ impl Node {
             self.alive_about_ourselves(alive, ip, via);
             return;
         }
-        let id = match known {
-            Some(id) => id,
-            None => {
-                let name = alive.node.into();
-                self.table.add(name, ip, self.port_of(alive.port), self.now, &mut self.rng)
-            }
+        let id = if let Some(id) = known {
+            id
+        } else {
+            let port = self.port_of(alive.port);
+            self.table.add(alive.node.into(), ip, port, self.now, &mut self.rng)
         };
         if self.has_moved(id, ip, alive.port) && !self.is_vacant(id) {
             self.conflict(id, ip, alive);
