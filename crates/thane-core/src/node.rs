@@ -464,7 +464,7 @@ impl Node {
     ///
     /// # Errors
     /// When too many queries are under way.
-    pub fn keys(&mut self, now: Time, command: KeyCommand, relay_factor: u8) -> Result<OpId, CommandError> {
+    pub fn keys(&mut self, now: Time, command: &KeyCommand, relay_factor: u8) -> Result<OpId, CommandError> {
         self.advance(now);
         let op = self.start_keys(command, relay_factor);
         self.settle();

@@ -470,7 +470,7 @@ impl Driver {
                 answer(reply, self.core.respond(now, query, &payload));
             }
             Command::Keys { command, relay_factor, reply } => {
-                match self.core.keys(now, command, relay_factor) {
+                match self.core.keys(now, &command, relay_factor) {
                     Ok(op) => _ = self.pending.insert(op, Pending::Keys(reply)),
                     Err(error) => answer(reply, Err(error)),
                 }

@@ -107,10 +107,14 @@ impl KeyRound {
 impl Node {
     // ---- asking ----
 
-    pub(super) fn start_keys(&mut self, command: KeyCommand, relay_factor: u8) -> Result<OpId, CommandError> {
+    pub(super) fn start_keys(
+        &mut self,
+        command: &KeyCommand,
+        relay_factor: u8,
+    ) -> Result<OpId, CommandError> {
         let op = self.new_keys_op();
         let is_check = matches!(command, KeyCommand::Use(_));
-        match self.ask_keys(op, &command, relay_factor, is_check) {
+        match self.ask_keys(op, command, relay_factor, is_check) {
             Ok(()) => Ok(op),
             Err(error) => {
                 self.drop_op(op);
@@ -221,7 +225,7 @@ impl Node {
     pub(super) fn keyring_persisted(&mut self, token: u64, result: Result<(), String>) {
         if let Some(waiting) = self.persisting.remove(&token) {
             let result = result.map_err(|error| format!("Failed to write keyring file: {error}"));
-            self.answer_key_change(&waiting.reply_to, result.as_ref().map(|()| ()).map_err(String::as_str));
+            self.answer_key_change(&waiting.reply_to, result.as_ref().copied().map_err(String::as_str));
         }
     }
 
