@@ -215,6 +215,45 @@ impl Client {
         }
     }
 
+    /// Whether the agent is one of Thane's; it is not if it does not say.
+    pub(crate) fn is_thane(&mut self) -> bool {
+        let stats = self.stats().unwrap_or_default();
+        let version = stats.get("runtime").and_then(|runtime| runtime.get("version"));
+        version.is_some_and(|version| version.starts_with("thane-"))
+    }
+
+    /// Starts a query; its acknowledgements and answers come out of [`Client::next_record`], up to a last record.
+    pub(crate) fn query(&mut self, query: &Query) -> Result<(), RpcError> {
+        self.ask(&Request::Query(query.clone()), Patience::Short)?;
+        Ok(())
+    }
+
+    /// Manages the keys of all members, and gives their report with the error, if the agent tells one.
+    pub(crate) fn keys(&mut self, action: KeyAction<'_>) -> Result<(KeyReply, Option<String>), RpcError> {
+        let request = match action {
+            KeyAction::List => Request::ListKeys,
+            KeyAction::Install(key) => Request::InstallKey { key: key.to_owned() },
+            KeyAction::Use(key) => Request::UseKey { key: key.to_owned() },
+            KeyAction::Remove(key) => Request::RemoveKey { key: key.to_owned() },
+        };
+        let response = self.exchange(&request, Patience::Endless)?;
+        let error = Some(response.error).filter(|error| !error.is_empty());
+        match (response.body, error) {
+            (Some(ResponseBody::Keys(report)), error) => Ok((report, error)),
+            // Nobody was asked.
+            (_, Some(error)) => Err(RpcError::Agent(error)),
+            (_, None) => Err(RpcError::Unexpected),
+        }
+    }
+
+    /// Where the agent believes a member to be; `None` if it does not know.
+    pub(crate) fn coordinate(&mut self, node: &str) -> Result<Option<Coordinate>, RpcError> {
+        match self.ask(&Request::GetCoordinate { node: node.to_owned() }, Patience::Short)? {
+            Some(ResponseBody::Coordinate(coordinate)) => Ok(coordinate),
+            _ => Err(RpcError::Unexpected),
+        }
+    }
+
     /// Starts a query; its acknowledgements and answers come out of [`Client::next_record`], up to a last record.
     pub(crate) fn query(&mut self, query: &Query) -> Result<(), RpcError> {
         self.ask(&Request::Query(query.clone()), Patience::Short)?;

@@ -108,18 +108,13 @@ type Reported = Result<(KeyReply, Option<String>), RpcError>;
 
 fn perform(client: &mut Client, action: KeyAction<'_>) -> Reported {
     if let KeyAction::Use(key) = action
-        && !is_thane(client)
+        // Thane's agents refuse by themselves, and name those that lack the key.
+        && !client.is_thane()
         && let Some(refusal) = would_lock_out(client, key)
     {
         return Ok((KeyReply::default(), Some(refusal)));
     }
     client.keys(action)
-}
-
-/// Whether the agent itself refuses to use a key that a live member lacks.
-fn is_thane(client: &mut Client) -> bool {
-    let stats = client.stats().unwrap_or_default();
-    stats.get("runtime").and_then(|runtime| runtime.get("version")).is_some_and(|v| v.starts_with("thane-"))
 }
 
 /// Why the key is not to be used: some of those who answer have it and some do not. Serf's agents would go on, and cut

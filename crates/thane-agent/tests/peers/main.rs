@@ -19,5 +19,6 @@ mod harness;
 mod joining;
 mod leaving_and_failing;
 mod lifecycle;
+mod queries;
 mod quiet_logs;
 mod tags;

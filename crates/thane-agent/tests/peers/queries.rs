@@ -1,0 +1,110 @@
+//! Queries and keys over clusters of both kinds, asked through both programs.
+
+use crate::harness::{Agent, Answer, BOTH, Cluster, Kind, Profile, with_cluster};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// Base64 of 32 bytes each.
+const OLD_KEY: &str = "dGhpcnR5LXR3byBieXRlcyBmb3IgdGhlc2UgdGVzdHM=";
+const NEW_KEY: &str = "YW4gb3RoZXIga2V5IG9mIHRoaXJ0eS10d28gYnl0ZXM=";
+const THIRD_KEY: &str = "YSB0aGlyZCBrZXkgb2YgdGhpcnR5LXR3byBieXRlcyE=";
+
+/// A Thane agent and a Serf agent whose handlers answer.
+fn pair(cluster: &Cluster) -> [Agent; 2] {
+    let [thane, serf] = BOTH.map(|kind| {
+        let handler = format!("-event-handler=query:who=echo {}; cat", kind.word());
+        cluster.agent(kind).tag("kind", kind.word()).flag(handler).start()
+    });
+    serf.own_cli(&["join", &thane.gossip_address()]).succeeded();
+    cluster.wait_until_settled(&[&thane, &serf]);
+    [thane, serf]
+}
+
+/// The lines in any order.
+fn lines(answer: &Answer) -> BTreeSet<&str> {
+    answer.stdout.lines().collect()
+}
+
+#[test]
+fn both_kinds_answer_the_queries_of_both_through_both_programs() {
+    with_cluster(Profile::Local, |cluster| {
+        let agents = pair(cluster);
+        for flags in [
+            &["query", "-timeout=1s", "who", "in"][..],
+            &["query", "-timeout=1s", "-tag=kind=^ser", "who"],
+            &["query", "-timeout=1s", "-no-ack", "-relay-factor=1", "who", "in"],
+            &["query", "-timeout=1s", "-format=json", "-node=nobody", "who"],
+            &["query", "-timeout=1s", "_serf_ping"],
+            &["reachability"],
+        ] {
+            let mut answers = Vec::new();
+            for agent in &agents {
+                for program in BOTH {
+                    answers.push(agent.cli(program, flags).succeeded());
+                }
+            }
+            for answer in &answers {
+                assert_eq!(lines(answer), lines(&answers[0]), "{flags:?}: {answers:#?}");
+            }
+        }
+        // A client that has enough goes before the query's end.
+        cluster.tolerate("[ERR] agent.ipc: Failed to stream ");
+        let start = Instant::now();
+        let answer = agents[0].own_cli(&["query", "-timeout=1h", "who"]).succeeded();
+        assert!(answer.stdout.ends_with("Total Acks: 2\nTotal Responses: 2\n"), "{answer:#?}");
+        let answer = agents[1].cli(Kind::Thane, &["query", "-timeout=1h", "-first=2", "who"]).succeeded();
+        assert!(answer.stdout.ends_with("Total Responses: 2\n"), "{answer:#?}");
+        assert!(start.elapsed() < Duration::from_secs(60), "it waited for the deadline");
+    });
+}
+
+#[test]
+fn keys_are_rotated_from_either_side_and_no_member_is_locked_out() {
+    with_cluster(Profile::Local, |cluster| {
+        let thane = cluster.agent(Kind::Thane).key(OLD_KEY).start();
+        let serf = cluster.agent(Kind::Serf).key(OLD_KEY).joining(&thane).start();
+        let agents = [&thane, &serf];
+        cluster.wait_until_settled(&agents);
+        let rotate = |agent: &Agent, program: Kind, old: &str, new: &str| {
+            for (flag, key) in [("-install", new), ("-use", new), ("-remove", old)] {
+                agent.cli(program, &["keys", flag, key]).succeeded();
+            }
+            let listed = agent.cli(program, &["keys", "-list"]).succeeded().stdout;
+            assert!(listed.ends_with(&format!("\n{new}  [2/2]\n")), "{listed}");
+        };
+        rotate(&thane, Kind::Thane, OLD_KEY, NEW_KEY);
+        rotate(&serf, Kind::Serf, NEW_KEY, OLD_KEY);
+        rotate(&serf, Kind::Thane, OLD_KEY, NEW_KEY);
+        rotate(&thane, Kind::Serf, NEW_KEY, OLD_KEY);
+
+        // A member that lacks a key: the others have it from before it came.
+        // Those who come late answer what was asked by a member that was alone, which has no room for that.
+        cluster.tolerate("[WARN] serf: Failed to deliver query response, dropping");
+        let [lone_thane, lone_serf] = BOTH.map(|kind| {
+            let lone = cluster.agent(kind).key(THIRD_KEY).start();
+            // What it asks while it is alone, others may hear when it has joined.
+            for flag in ["-install", "-use"] {
+                lone.own_cli(&["keys", flag, OLD_KEY]).succeeded();
+            }
+            lone
+        });
+        lone_thane.own_cli(&["join", &lone_serf.gossip_address()]).succeeded();
+        lone_thane.own_cli(&["join", &thane.gossip_address()]).succeeded();
+        let all = [&thane, &serf, &lone_thane, &lone_serf];
+        cluster.wait_until_settled(&all);
+        for program in BOTH {
+            let refusal = lone_thane.cli(program, &["keys", "-use", THIRD_KEY]);
+            assert_eq!(refusal.code, Some(1), "{refusal:#?}");
+            for lacking in [&thane, &serf] {
+                let row = format!("failed:  {}", lacking.name());
+                assert!(refusal.stdout.contains(&row), "{refusal:#?}");
+            }
+        }
+        let refusal = lone_serf.cli(Kind::Thane, &["keys", "-use", THIRD_KEY]);
+        assert_eq!(refusal.code, Some(1), "{refusal:#?}");
+        assert!(refusal.stdout.contains("2 of 4 members that answer have the key"), "{refusal:#?}");
+        for agent in all {
+            agent.own_cli(&["reachability"]).succeeded();
+        }
+    });
+}
