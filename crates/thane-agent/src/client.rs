@@ -254,38 +254,6 @@ impl Client {
         }
     }
 
-    /// Starts a query; its acknowledgements and answers come out of [`Client::next_record`], up to a last record.
-    pub(crate) fn query(&mut self, query: &Query) -> Result<(), RpcError> {
-        self.ask(&Request::Query(query.clone()), Patience::Short)?;
-        Ok(())
-    }
-
-    /// Manages the keys of all members, and gives their report with the error, if the agent tells one.
-    pub(crate) fn keys(&mut self, action: KeyAction<'_>) -> Result<(KeyReply, Option<String>), RpcError> {
-        let request = match action {
-            KeyAction::List => Request::ListKeys,
-            KeyAction::Install(key) => Request::InstallKey { key: key.to_owned() },
-            KeyAction::Use(key) => Request::UseKey { key: key.to_owned() },
-            KeyAction::Remove(key) => Request::RemoveKey { key: key.to_owned() },
-        };
-        let response = self.exchange(&request, Patience::Endless)?;
-        let error = Some(response.error).filter(|error| !error.is_empty());
-        match (response.body, error) {
-            (Some(ResponseBody::Keys(report)), error) => Ok((report, error)),
-            // Nobody was asked.
-            (_, Some(error)) => Err(RpcError::Agent(error)),
-            (_, None) => Err(RpcError::Unexpected),
-        }
-    }
-
-    /// Where the agent believes a member to be; `None` if it does not know.
-    pub(crate) fn coordinate(&mut self, node: &str) -> Result<Option<Coordinate>, RpcError> {
-        match self.ask(&Request::GetCoordinate { node: node.to_owned() }, Patience::Short)? {
-            Some(ResponseBody::Coordinate(coordinate)) => Ok(coordinate),
-            _ => Err(RpcError::Unexpected),
-        }
-    }
-
     /// Starts a stream of the events that `filter` names (`*` for all); they come out of [`Client::next_record`].
     pub(crate) fn stream(&mut self, filter: &str) -> Result<(), RpcError> {
         self.ask(&Request::Stream { filter: filter.to_owned(), immediate: false }, Patience::Short)?;
