@@ -5,8 +5,10 @@
 //! standard error. The rules of [`Invocation::of`] are those of the CLI package that Serf uses.
 
 mod connection;
+mod doctor;
 mod encoding;
 mod event;
+mod explain;
 mod force_leave;
 mod info;
 mod interrupt;
@@ -67,10 +69,22 @@ const COMMANDS: &[Command] = &[
         run: Run::Parsed(demo::run),
     },
     Command {
+        name: "doctor",
+        synopsis: "Tell what is wrong with an agent or its cluster",
+        flags: doctor::flags,
+        run: Run::Parsed(doctor::run),
+    },
+    Command {
         name: "event",
         synopsis: "Send a user event to every member",
         flags: event::flags,
         run: Run::Parsed(event::run),
+    },
+    Command {
+        name: "explain",
+        synopsis: "Tell why a member is in the state it is in",
+        flags: explain::flags,
+        run: Run::Parsed(explain::run),
     },
     Command {
         name: "force-leave",

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use thane_wire::DecodeError;
 pub(crate) use thane_wire::coordinate::Coordinate;
 pub(crate) use thane_wire::rpc::{
-    EventName, KeyReply, Member, Query, QueryRecord, QueryRecordKind, Record, Stats,
+    EventName, EvidenceRecord, Explanation, KeyReply, Member, Query, QueryRecord, QueryRecordKind, Record,
+    Stats,
 };
 use thane_wire::rpc::{Incoming, Request, Response, ResponseBody, ResponseDecoder, VERSION};
 use thiserror::Error;
@@ -250,6 +251,22 @@ impl Client {
     pub(crate) fn coordinate(&mut self, node: &str) -> Result<Option<Coordinate>, RpcError> {
         match self.ask(&Request::GetCoordinate { node: node.to_owned() }, Patience::Short)? {
             Some(ResponseBody::Coordinate(coordinate)) => Ok(coordinate),
+            _ => Err(RpcError::Unexpected),
+        }
+    }
+
+    /// Why a member is in the state it is in. Only Thane's agent knows.
+    pub(crate) fn explain(&mut self, name: &str) -> Result<Explanation, RpcError> {
+        match self.ask(&Request::Explain { node: name.to_owned() }, Patience::Short)? {
+            Some(ResponseBody::Explanation(explanation)) => Ok(*explanation),
+            _ => Err(RpcError::Unexpected),
+        }
+    }
+
+    /// What an agent knows of its own health. Only Thane's agent tells; with encryption it asks all members for their keys.
+    pub(crate) fn diagnose(&mut self) -> Result<Stats, RpcError> {
+        match self.ask(&Request::Diagnose, Patience::Endless)? {
+            Some(ResponseBody::Diagnosis(diagnosis)) => Ok(diagnosis),
             _ => Err(RpcError::Unexpected),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -92,6 +93,40 @@ pub(crate) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String 
     text
 }
 
+/// A span for people: `0.4ms`, `850ms`, `4.2s`, `12s`, `3m`, `5h`, `2d`.
+pub(crate) fn span(span: Duration) -> String {
+    let (millis, secs) = (span.as_secs_f64() * 1e3, span.as_secs());
+    match secs {
+        0 if millis < 9.95 => format!("{millis:.1}ms"),
+        0 => format!("{millis:.0}ms"),
+        1..10 => format!("{:.1}s", span.as_secs_f64()),
+        10..120 => format!("{secs}s"),
+        120..7200 => format!("{}m", secs / 60),
+        7200..172_800 => format!("{}h", secs / 3600),
+        _ => format!("{}d", secs / 86_400),
+    }
+}
+
+/// `text` in lines of at most `width` characters, broken at spaces; each but the first begins with `indent` spaces.
+pub(crate) fn wrap(text: &str, width: usize, indent: usize) -> String {
+    let mut wrapped = String::with_capacity(text.len() + 16);
+    let mut column = 0;
+    for (index, word) in text.split(' ').enumerate() {
+        let chars = word.chars().count();
+        if column > indent && column + 1 + chars > width {
+            wrapped.push('\n');
+            wrapped.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        } else if index > 0 {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += chars;
+    }
+    wrapped
+}
+
 /// `value` as Go's `json.MarshalIndent` writes it for Serf: two spaces, and `<`, `>`, `&` and the two separators of
 /// Unicode as escapes.
 pub(crate) fn json(value: &impl Serialize) -> Result<String, serde_json::Error> {
@@ -154,6 +189,32 @@ mod tests {
             table(&rows(&[["alpha", "1.2.3.4:1", "x=1"], ["ü", "1.2.3.45:12", ""], [" c ", "", " y=a|b "]]));
         assert_eq!(text, "alpha  1.2.3.4:1    x=1\nü      1.2.3.45:12  \nc                   y=a|b");
         assert_eq!(table::<3>(&[]), "");
+    }
+
+    #[test]
+    fn spans_are_as_exact_as_people_want_them() {
+        for (millis, text) in [
+            (0, "0.0ms"),
+            (4, "4.0ms"),
+            (850, "850ms"),
+            (4_210, "4.2s"),
+            (12_900, "12s"),
+            (119_000, "119s"),
+            (180_000, "3m"),
+            (7_200_000, "2h"),
+            (172_800_000, "2d"),
+        ] {
+            assert_eq!(span(Duration::from_millis(millis)), text);
+        }
+        assert_eq!(span(Duration::from_micros(412)), "0.4ms");
+    }
+
+    #[test]
+    fn long_lines_are_broken_at_spaces() {
+        assert_eq!(wrap("one two three four", 9, 2), "one two\n  three\n  four");
+        assert_eq!(wrap("unbreakable-word x", 5, 2), "unbreakable-word\n  x");
+        assert_eq!(wrap("", 5, 2), "");
+        assert_eq!(wrap("  -> a b", 6, 5), "  -> a\n     b", "spaces at the start stay");
     }
 
     #[test]

@@ -115,6 +115,7 @@ impl Lane {
     fn count_drop(&self) {
         let mut drops = self.drops.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         drops.count += 1;
+        crate::losses::HANDLER_EVENTS.count();
         let now = Instant::now();
         if drops.last_notice.is_some_and(|last| now.duration_since(last) < DROP_NOTICE_INTERVAL) {
             return;

@@ -10,6 +10,7 @@ mod goflags;
 mod handlers;
 mod hostport;
 mod logging;
+mod losses;
 #[allow(dead_code, reason = "the configuration that starts it comes next")]
 mod mdns;
 #[allow(dead_code, reason = "the configuration that starts it comes next")]

@@ -9,6 +9,9 @@
 
 mod client;
 mod commands;
+pub(crate) mod diagnose;
+mod explain;
+mod history;
 mod monitor;
 mod outbox;
 mod pending;
@@ -117,9 +120,15 @@ impl RpcServer {
             let now = Instant::now();
             let due = last_notice.is_none_or(|last| now.duration_since(last) >= ACCEPT_NOTICE_INTERVAL);
             if due {
+        let mut readings = tokio::time::interval(history::INTERVAL);
+        readings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
                 last_notice = Some(now);
             }
             due
+                _ = readings.tick() => {
+                    agent.diagnostics.sample(&agent.node).await;
+                    continue;
+                }
         };
         loop {
             let accepted = tokio::select! {

@@ -10,6 +10,7 @@ use tracing::{debug, error, info, warn};
 use crate::format::go_quote;
 use crate::handlers::HandlerSpec;
 use crate::logging::Log;
+use crate::rpc_server::diagnose::Diagnostics;
 use crate::rpc_server::streams::Streams;
 
 /// What a second leave is told while the first is under way.
@@ -21,6 +22,7 @@ pub(crate) struct Agent {
     pub(crate) node: thane::Node,
     pub(crate) log: Log,
     pub(crate) streams: Streams,
+    pub(crate) diagnostics: Diagnostics,
     handlers: Vec<HandlerSpec>,
     leaving: watch::Sender<Leaving>,
     shutdown: watch::Sender<bool>,
@@ -43,6 +45,7 @@ impl Agent {
             node,
             log,
             streams: Streams::default(),
+            diagnostics: Diagnostics::default(),
             handlers,
             leaving: watch::Sender::new(Leaving::NotYet),
             shutdown: watch::Sender::new(false),

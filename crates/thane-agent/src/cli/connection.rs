@@ -25,7 +25,11 @@ pub(super) fn with_connection(flags: FlagSet) -> FlagSet {
 
 /// Connects to the agent that the flags name.
 pub(super) fn connect(parsed: &Parsed) -> Result<Client, Failure> {
-    let address = parsed.string("rpc-addr");
+    connect_to(parsed.string("rpc-addr"), parsed)
+}
+
+/// Connects to the agent at `address`, with the token that the flags name.
+pub(super) fn connect_to(address: &str, parsed: &Parsed) -> Result<Client, Failure> {
     let token = if parsed.is_set("rpc-auth") {
         parsed.string("rpc-auth").to_owned()
     } else {
@@ -61,6 +65,8 @@ pub(super) fn remedy(error: &RpcError) -> Option<&'static str> {
     };
     Some(match text.as_str() {
         "Authentication required" => "The agent has an 'rpc_auth': give it with -rpc-auth or SERF_RPC_AUTH.",
+        "Unsupported command" => "Only Thane's agent can tell; this one is Serf's, or an older Thane's.",
+        text if text.starts_with("no member is named") => "'thane members' lists the names.",
         text if text.contains("user event exceeds") => {
             "An event is to be small: put the data where all can read it, and send where that is."
         }

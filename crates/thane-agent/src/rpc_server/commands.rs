@@ -161,6 +161,14 @@ impl Session {
                 let coordinate = self.agent.node.cached_coordinate(&node).await;
                 with_body(seq, Ok(()), ResponseBody::Coordinate(coordinate))
             }
+            Request::Explain { node } => match super::explain::explain(&self.agent.node, &node).await {
+                Ok(why) => with_body(seq, Ok(()), ResponseBody::Explanation(Box::new(why))),
+                Err(unknown) => Response::new(seq, unknown),
+            },
+            Request::Diagnose => {
+                let diagnosis = self.agent.diagnostics.diagnose(&self.agent.node).await;
+                with_body(seq, Ok(()), ResponseBody::Diagnosis(diagnosis))
+            }
             Request::Stats => with_body(seq, Ok(()), ResponseBody::Stats(self.agent.stats().await)),
             Request::InstallKey { key } => self.keys(seq, KeyRequest::Install(&key)).await,
             Request::UseKey { key } => self.keys(seq, KeyRequest::Use(&key)).await,

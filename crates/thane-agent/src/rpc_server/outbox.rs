@@ -260,6 +260,7 @@ impl Queue {
 
     fn count_drop(&mut self) -> Pushed {
         self.dropped += 1;
+        crate::losses::RPC_RECORDS.count();
         let now = Instant::now();
         if self.last_notice.is_some_and(|last| now.duration_since(last) < DROP_NOTICE_INTERVAL) {
             return Pushed::Dropped;

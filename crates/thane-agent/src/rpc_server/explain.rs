@@ -1,0 +1,215 @@
+//! The answer to `explain`: what the node knows of a member, with moments on the wall clock and sentences for people.
+
+mod advice;
+mod words;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use thane::{AnswerWay, Cause, Evidence, Member, Path, State, TcpProbe, Time};
+use thane_wire::rpc::{Answered, EvidenceRecord, Explanation};
+
+use crate::format::go_quote;
+use crate::goflags::nearest;
+
+/// Explains the state of the member of this name.
+///
+/// # Errors
+/// Nobody has that name; says which one may have been meant.
+pub(super) async fn explain(node: &thane::Node, name: &str) -> Result<Explanation, String> {
+    let members = node.members().await;
+    let Some(member) = members.iter().find(|member| &*member.name == name) else {
+        return Err(unknown(name, &members));
+    };
+    let clock = Clock::now(node.now());
+    let people = People::new(node.name(), &members);
+    let evidence = node.evidence(name).await;
+    let health = node.stats().await.health_score;
+    let answered = node.last_answer(name).await.map(|answer| Answered {
+        at_ns: clock.unix_ns(answer.at),
+        rtt_ns: answer.rtt.map(span_ns),
+        way: way_name(answer.way).to_owned(),
+    });
+    let mut explanation = Explanation {
+        agent: node.name().to_owned(),
+        health,
+        now_ns: clock.unix_now_ns,
+        name: name.to_owned(),
+        addr: member.addr.to_string(),
+        status: member.status.to_string(),
+        state: member.state.to_string(),
+        since_ns: clock.unix_ns(member.state_since),
+        incarnation: member.incarnation,
+        verdict_ns: node.suspicion_ends(name).await.map(|end| clock.unix_ns(end)),
+        answered,
+        evidence: Vec::new(),
+        advice: advice::advice(member, &evidence, health, node.name()),
+    };
+    let mut before = None;
+    for piece in &evidence {
+        explanation.evidence.push(record(piece, before, &people, &clock));
+        before = Some(piece.state);
+    }
+    Ok(explanation)
+}
+
+fn unknown(name: &str, members: &[Member]) -> String {
+    let meant = nearest(name, members.iter().map(|member| &*member.name));
+    let meant = meant.map(|near| format!("; did you mean {}?", go_quote(near))).unwrap_or_default();
+    format!("no member is named {}{meant}", go_quote(name))
+}
+
+/// One change, after which the detector held something else than `before`.
+fn record(evidence: &Evidence, before: Option<State>, people: &People, clock: &Clock) -> EvidenceRecord {
+    let (path, from) = match via(&evidence.cause) {
+        Some(Path::Packet(from)) => ("packet", from.to_string()),
+        Some(Path::PushPull(with)) => ("push-pull", with.to_string()),
+        Some(Path::Local) => ("local", String::new()),
+        None => ("", String::new()),
+    };
+    let mut record = EvidenceRecord {
+        at_ns: clock.unix_ns(evidence.at),
+        state: evidence.state.to_string(),
+        incarnation: evidence.incarnation,
+        health: evidence.health,
+        kind: kind(&evidence.cause, before).to_owned(),
+        text: words::sentence(evidence, before, people),
+        path: path.to_owned(),
+        from,
+        rtt_ns: evidence.rtt.map(span_ns),
+        ..EvidenceRecord::default()
+    };
+    match &evidence.cause {
+        Cause::Refuted { by, .. } => record.by = by.iter().map(ToString::to_string).collect(),
+        Cause::ProbeFailed(failure) => {
+            record.by = vec![people.own.clone()];
+            (record.relays, record.nacks) = (failure.relays, failure.nacks);
+            tcp_name(failure.tcp).clone_into(&mut record.tcp);
+        }
+        Cause::Accused { by, .. } | Cause::DeclaredDead { by, .. } => record.by = vec![by.to_string()],
+        Cause::SuspicionExpired { accusers, timeout, .. } => {
+            record.by = accusers.iter().map(ToString::to_string).collect();
+            record.timeout_ns = Some(span_ns(*timeout));
+        }
+        Cause::LeaveIntent { ltime, .. } | Cause::JoinIntent { ltime, .. } => record.ltime = *ltime,
+        _ => {}
+    }
+    record
+}
+
+/// What happened, as one word of a fixed set that scripts may rely on.
+fn kind(cause: &Cause, before: Option<State>) -> &'static str {
+    match cause {
+        Cause::Started => "started",
+        Cause::Announced { .. } => match before {
+            None => "joined",
+            Some(State::Suspect) => "refuted",
+            Some(State::Alive) => "announced",
+            Some(State::Dead | State::Left | State::Forgotten) => "came-back",
+        },
+        Cause::Refuted { .. } => "refuted",
+        Cause::ProbeFailed(_) => "probe-failed",
+        Cause::Accused { .. } => "accused",
+        Cause::SuspicionExpired { .. } => "suspicion-expired",
+        Cause::DeclaredDead { .. } => "declared-dead",
+        Cause::SaidGoodbye { .. } => "said-goodbye",
+        Cause::LeaveIntent { .. } => "leave-intent",
+        Cause::JoinIntent { .. } => "join-intent",
+        Cause::Pruned => "pruned",
+        Cause::TimedOut { .. } => "timed-out",
+        _ => "other",
+    }
+}
+
+fn via(cause: &Cause) -> Option<Path> {
+    match cause {
+        Cause::Announced { via, .. }
+        | Cause::Refuted { via, .. }
+        | Cause::Accused { via, .. }
+        | Cause::DeclaredDead { via, .. }
+        | Cause::SaidGoodbye { via }
+        | Cause::LeaveIntent { via, .. }
+        | Cause::JoinIntent { via, .. } => Some(*via),
+        Cause::Started | Cause::ProbeFailed(_) | Cause::SuspicionExpired { .. } => Some(Path::Local),
+        _ => None,
+    }
+}
+
+fn tcp_name(tcp: TcpProbe) -> &'static str {
+    match tcp {
+        TcpProbe::NotTried => "not-tried",
+        TcpProbe::Refused => "refused",
+        TcpProbe::NoAnswer => "no-answer",
+    }
+}
+
+fn way_name(way: AnswerWay) -> &'static str {
+    match way {
+        AnswerWay::Direct => "direct",
+        AnswerWay::Relayed => "relayed",
+        AnswerWay::TcpOnly => "tcp-only",
+    }
+}
+
+fn span_ns(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// The node's clock beside the wall clock, read at one moment.
+pub(super) struct Clock {
+    node_now: Time,
+    /// Nanoseconds since 1970.
+    pub(super) unix_now_ns: i64,
+}
+
+impl Clock {
+    /// `node_now` is what the node's clock says now.
+    pub(super) fn now(node_now: Time) -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { node_now, unix_now_ns: span_ns(unix) }
+    }
+
+    /// A moment on the node's clock, past or future, as nanoseconds since 1970. If the wall clock was set meanwhile, as if it
+    /// always had been.
+    pub(super) fn unix_ns(&self, at: Time) -> i64 {
+        let ahead = span_ns(at.since(self.node_now));
+        let ago = span_ns(self.node_now.since(at));
+        self.unix_now_ns.saturating_add(ahead).saturating_sub(ago)
+    }
+}
+
+/// Who is behind an address.
+struct People {
+    /// The agent itself.
+    own: String,
+    by_addr: BTreeMap<SocketAddr, String>,
+    /// Of addresses that one member has alone: a stream comes from any of its ports.
+    by_ip: BTreeMap<IpAddr, Option<String>>,
+}
+
+impl People {
+    fn new(own: &str, members: &[Member]) -> Self {
+        let mut by_ip: BTreeMap<IpAddr, Option<String>> = BTreeMap::new();
+        for member in members {
+            by_ip
+                .entry(member.addr.ip())
+                .and_modify(|name| *name = None)
+                .or_insert_with(|| Some(member.name.to_string()));
+        }
+        let by_addr = members.iter().map(|member| (member.addr, member.name.to_string())).collect();
+        Self { own: own.to_owned(), by_addr, by_ip }
+    }
+
+    /// `web-2 (10.0.0.2:7946)`, or the address alone.
+    fn describe(&self, addr: SocketAddr) -> String {
+        let by_ip = || self.by_ip.get(&addr.ip()).and_then(Option::as_ref);
+        match self.by_addr.get(&addr).or_else(by_ip) {
+            Some(name) => format!("{name} ({addr})"),
+            None => addr.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
