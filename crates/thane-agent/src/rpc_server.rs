@@ -120,19 +120,19 @@ impl RpcServer {
             let now = Instant::now();
             let due = last_notice.is_none_or(|last| now.duration_since(last) >= ACCEPT_NOTICE_INTERVAL);
             if due {
-        let mut readings = tokio::time::interval(history::INTERVAL);
-        readings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
                 last_notice = Some(now);
             }
             due
+        };
+        let mut readings = tokio::time::interval(history::INTERVAL);
+        readings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
                 _ = readings.tick() => {
                     agent.diagnostics.sample(&agent.node).await;
                     continue;
                 }
-        };
-        loop {
-            let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
                 Some(_ended) = clients.join_next() => continue,
             };
             match accepted {
