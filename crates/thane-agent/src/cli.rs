@@ -4,6 +4,7 @@
 //! them there. Only the list of commands, the help that `-h` asks for, the flag parser's message and hints go to
 //! standard error. The rules of [`Invocation::of`] are those of the CLI package that Serf uses.
 
+mod completion;
 mod connection;
 mod doctor;
 mod encoding;
@@ -16,6 +17,7 @@ mod join;
 mod keygen;
 mod keys;
 mod leave;
+mod man;
 mod members;
 mod monitor;
 mod output;
@@ -61,6 +63,12 @@ const COMMANDS: &[Command] = &[
         synopsis: "Run an agent, which is a member of a cluster",
         flags: crate::agent::flags,
         run: Run::Raw(crate::agent::run),
+    },
+    Command {
+        name: "completion",
+        synopsis: "Print a script that completes commands in a shell",
+        flags: completion::flags,
+        run: Run::Parsed(completion::run),
     },
     Command {
         name: "demo",
@@ -121,6 +129,12 @@ const COMMANDS: &[Command] = &[
         synopsis: "Make an agent leave its cluster and stop",
         flags: leave::flags,
         run: Run::Parsed(leave::run),
+    },
+    Command {
+        name: "man",
+        synopsis: "Print a manual page",
+        flags: man::flags,
+        run: Run::Parsed(man::run),
     },
     Command {
         name: "members",

@@ -80,6 +80,21 @@ struct Flag {
     target: &'static str,
 }
 
+/// What help, completion and manual pages say of a flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FlagInfo {
+    /// The name, without a dash.
+    pub(crate) name: &'static str,
+    /// `-name=KIND`.
+    pub(crate) title: String,
+    /// What it is for.
+    pub(crate) help: &'static str,
+    /// The same with the default, if that says anything.
+    pub(crate) help_and_default: String,
+    /// Whether it stands alone, without a value.
+    pub(crate) is_switch: bool,
+}
+
 /// The flags of one command, with what its help says.
 #[derive(Debug, Clone)]
 pub(crate) struct FlagSet {
@@ -210,6 +225,32 @@ impl FlagSet {
             }
             FlagError::Syntax(_) => Some("Write -name=VALUE or --name=VALUE.".to_owned()),
         }
+    }
+
+    /// The flags, in the order of their definition.
+    pub(crate) fn infos(&self) -> impl Iterator<Item = FlagInfo> {
+        self.flags.iter().map(|flag| FlagInfo {
+            name: flag.name,
+            title: flag.title(),
+            help: flag.help,
+            help_and_default: format!("{}{}", flag.help, flag.default.describe_default()),
+            is_switch: matches!(flag.default, Value::Bool(_)),
+        })
+    }
+
+    /// What follows `Usage: thane `.
+    pub(crate) fn usage_line(&self) -> &'static str {
+        self.usage_line
+    }
+
+    /// What the command does.
+    pub(crate) fn about(&self) -> &'static str {
+        self.about
+    }
+
+    /// The examples, one line each.
+    pub(crate) fn examples(&self) -> &[&'static str] {
+        &self.examples
     }
 
     /// The help text: usage, what the command does, its flags in a column, examples. Ends with a newline.

@@ -1,4 +1,4 @@
-//! The keys of the cluster, as RPC clients manage them. (Serf: `agent.go`, InstallKey and its neighbours, `keymanager.go`.)
+//! The keys of the cluster, as RPC clients manage them. (Serf: `agent.go`, `InstallKey` and its neighbours, `keymanager.go`.)
 
 use std::collections::BTreeMap;
 

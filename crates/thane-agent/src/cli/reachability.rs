@@ -141,7 +141,7 @@ impl Test {
                 "Duplicate responses means there is a misconfiguration. Verify that node names are unique.",
             )?;
         }
-        let list = |names: &[&str]| names.iter().map(|name| format!("\t{name}\n")).collect::<String>();
+        let list = |names: &[&str]| names.iter().flat_map(|name| ["\t", name, "\n"]).collect::<String>();
         let (missing, unexpected) = (self.missing(), self.unexpected());
         if !missing.is_empty() {
             output.line(&format!(

@@ -59,7 +59,7 @@ fn coordinate(client: &mut Client, name: &str) -> Result<Coordinate, Failure> {
     })
 }
 
-/// The distance between two coordinates. `None` for coordinates of different spaces. (Serf: `coordinate.go`, DistanceTo.)
+/// The distance between two coordinates. `None` for coordinates of different spaces. (Serf: `coordinate.go`, `DistanceTo`.)
 fn round_trip_nanos(a: &Coordinate, b: &Coordinate) -> Option<i64> {
     if a.vec.len() != b.vec.len() {
         return None;
