@@ -146,17 +146,6 @@ fn a_monitor_gets_the_backlog_and_what_follows() {
 }
 
 #[test]
-fn commands_of_later_versions_are_answered_as_their_clients_expect() {
-    let agent = Agent::start(&["-node=alpha"]);
-    let mut client = agent.client();
-    let keys = client.ask(2, &Request::ListKeys, 2);
-    assert!(keys[0]["Error"].as_str().unwrap().contains("does not support 'list-keys' yet"), "{keys:?}");
-    assert_eq!(keys[1], json!({"Keys": null, "Messages": {}, "NumErr": 0, "NumNodes": 0, "NumResp": 0}));
-    let respond = client.ask(3, &Request::Respond { id: 1, payload: None }, 1);
-    assert!(respond[0]["Error"].as_str().unwrap().contains("does not support 'respond' yet"), "{respond:?}");
-}
-
-#[test]
 fn coordinates_are_told_of_members_that_have_one() {
     let agent = Agent::start(&["-node=alpha"]);
     let mut client = agent.client();
