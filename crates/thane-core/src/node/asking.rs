@@ -153,7 +153,10 @@ impl Node {
         self.asking.asked.insert(wire, asked);
         // We are a member like the others: we hear our own query, and answer it if it means us.
         self.query_arrived(&query);
-        self.queue_serf(Queue::Queries, &message, None);
+        // Differs from Serf: a question asked while nobody is there does not wait for whoever joins later, when it is long over.
+        if self.detector_has_company() {
+            self.queue_serf(Queue::Queries, &message, None);
+        }
         Ok(())
     }
 
