@@ -7,15 +7,20 @@
 mod address;
 mod banner;
 mod base64_key;
+mod config;
 mod delivery;
 pub(crate) mod event;
 pub(crate) mod filter;
+mod keyring_file;
 pub(crate) mod keys;
 mod operations;
 mod settings;
 mod signals;
 mod start;
 mod supervise;
+mod tags_file;
+#[cfg(test)]
+mod test_directory;
 
 pub(crate) use operations::Agent;
 pub(crate) use settings::flags;

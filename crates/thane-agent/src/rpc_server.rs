@@ -52,10 +52,6 @@ impl fmt::Debug for AuthKey {
 
 impl AuthKey {
     /// A key that clients must present; the empty one means none.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the key comes from configuration files, which are not read yet")
-    )]
     pub(crate) fn required(key: &str) -> Self {
         Self((!key.is_empty()).then(|| key.to_owned()))
     }

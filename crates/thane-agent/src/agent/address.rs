@@ -34,23 +34,35 @@ pub(super) async fn resolve(text: &str) -> Result<SocketAddr, String> {
 /// # Errors
 /// In Serf's words.
 pub(super) fn on_interface(interface: &str, bind: SocketAddr) -> Result<(SocketAddr, bool), String> {
-    let all = if_addrs::get_if_addrs().map_err(|reason| format!("Invalid network interface: {reason}"))?;
-    let own: Vec<IpAddr> =
-        all.iter().filter(|addr| addr.name == interface).map(if_addrs::Interface::ip).collect();
+    let invalid = |reason| format!("Invalid network interface: {reason}");
+    let own = addresses_of(interface).map_err(invalid)?;
     if own.is_empty() {
-        // The system lists only interfaces with an address.
-        let exists = std::path::Path::new("/sys/class/net").join(interface).exists();
-        return Err(if exists {
-            format!("Interface '{interface}' has no addresses; give it one, or name another one with -iface")
-        } else {
-            let names: BTreeSet<String> = all.into_iter().map(|addr| addr.name).collect();
-            let names = Vec::from_iter(names).join(", ");
-            format!(
-                "Invalid network interface: route ip+net: no such network interface; '{interface}' is none of {names}"
-            )
-        });
+        return Err(format!(
+            "Interface '{interface}' has no addresses; give it one, or name another one with -iface"
+        ));
     }
     choose(interface, &own, bind)
+}
+
+/// Whether there is such an interface.
+///
+/// # Errors
+/// In Go's words if there is none, with the names of those that are.
+pub(super) fn check_interface(interface: &str) -> Result<(), String> {
+    addresses_of(interface).map(drop)
+}
+
+fn addresses_of(interface: &str) -> Result<Vec<IpAddr>, String> {
+    let all = if_addrs::get_if_addrs().map_err(|reason| reason.to_string())?;
+    let own: Vec<IpAddr> =
+        all.iter().filter(|addr| addr.name == interface).map(if_addrs::Interface::ip).collect();
+    // The system lists only interfaces with an address.
+    if own.is_empty() && !std::path::Path::new("/sys/class/net").join(interface).exists() {
+        let names: BTreeSet<String> = all.into_iter().map(|addr| addr.name).collect();
+        let names = Vec::from_iter(names).join(", ");
+        return Err(format!("route ip+net: no such network interface; '{interface}' is none of {names}"));
+    }
+    Ok(own)
 }
 
 fn choose(interface: &str, own: &[IpAddr], bind: SocketAddr) -> Result<(SocketAddr, bool), String> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use thane::{CoalesceConfig, CoalescedEvent, Coalescer, Event, Events, Periods, Time};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -16,7 +17,11 @@ const HELD: CoalesceConfig = CoalesceConfig { members: Some(Periods::AGENT), use
 
 /// Logs each event at once and gives it, coalesced, to the streams and the handlers, none of which can hold it up. Streams that ask
 /// for it get each event at once. Ends when the node has stopped and everything that was held is told.
-pub(super) async fn deliver_events(mut events: Events, agent: Arc<Agent>, handlers: Handlers) {
+pub(super) async fn deliver_events(
+    mut events: Events,
+    agent: Arc<Agent>,
+    handlers: watch::Receiver<Handlers>,
+) {
     let mut delivery = Delivery {
         own_name: agent.node.name().to_owned(),
         agent,
@@ -41,7 +46,8 @@ pub(super) async fn deliver_events(mut events: Events, agent: Arc<Agent>, handle
 struct Delivery {
     agent: Arc<Agent>,
     own_name: String,
-    handlers: Handlers,
+    /// Those of the latest reload.
+    handlers: watch::Receiver<Handlers>,
     coalescer: Coalescer,
     /// The coalescer's time zero.
     start: Instant,
@@ -92,7 +98,7 @@ impl Delivery {
                 info!(target: "agent", "Received event: {}", event.describe());
             }
             self.agent.streams.deliver(&event, Timing::Coalesced);
-            self.handlers.deliver(&Arc::new(event));
+            self.handlers.borrow().deliver(&Arc::new(event));
         }
     }
 }

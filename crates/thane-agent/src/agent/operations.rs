@@ -1,17 +1,26 @@
 //! What operators and clients can ask of a running agent, with the log lines and error texts of Serf's agent.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use thane::{Coalesce, ForceLeaveError, Prune, Query, QueryReplies, Replay, SetTagsError, Tags};
 use thane_wire::rpc;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tracing::{debug, error, info, warn};
 
+use super::tags_file::TagsFile;
 use crate::format::go_quote;
 use crate::handlers::HandlerSpec;
 use crate::logging::Log;
 use crate::rpc_server::diagnose::Diagnostics;
 use crate::rpc_server::streams::Streams;
+
+/// Largest metadata of a node, in bytes: its tags, encoded.
+const TAGS_BYTES_MAX: usize = thane_wire::limits::META_BYTES_MAX;
+
+/// The latest version of the protocol, which an agent speaks unless told otherwise.
+pub(super) const PROTOCOL_MAX: u8 = 5;
 
 /// What a second leave is told while the first is under way.
 const LEAVE_IN_PROGRESS: &str = "Leave already in progress";
@@ -23,7 +32,13 @@ pub(crate) struct Agent {
     pub(crate) log: Log,
     pub(crate) streams: Streams,
     pub(crate) diagnostics: Diagnostics,
-    handlers: Vec<HandlerSpec>,
+    /// For the stats; the handlers themselves are where events are delivered.
+    handlers: Mutex<Vec<HandlerSpec>>,
+    tags_file: Option<TagsFile>,
+    /// What the node speaks, which says what its tags may be.
+    protocol: u8,
+    /// Held while tags change, so that no change is lost to another one that began before.
+    tags_change: tokio::sync::Mutex<()>,
     leaving: watch::Sender<Leaving>,
     shutdown: watch::Sender<bool>,
 }
@@ -46,10 +61,25 @@ impl Agent {
             log,
             streams: Streams::default(),
             diagnostics: Diagnostics::default(),
-            handlers,
+            handlers: Mutex::new(handlers),
+            tags_file: None,
+            protocol: PROTOCOL_MAX,
+            tags_change: tokio::sync::Mutex::new(()),
             leaving: watch::Sender::new(Leaving::NotYet),
             shutdown: watch::Sender::new(false),
         }
+    }
+
+    /// Keeps tags that change in this file, if they fit into what this version of the protocol announces.
+    pub(super) fn with_tags_file(mut self, file: Option<TagsFile>, protocol: u8) -> Self {
+        self.tags_file = file;
+        self.protocol = protocol;
+        self
+    }
+
+    /// Lists other handlers in the stats.
+    pub(super) fn list_handlers(&self, handlers: &[HandlerSpec]) {
+        *lock(&self.handlers) = handlers.to_vec();
     }
 
     /// Joins a cluster; the number of addresses that answered. One is enough.
@@ -174,7 +204,12 @@ impl Agent {
     ///
     /// # Errors
     /// In Serf's words, if it is too large.
-    pub(crate) async fn query(&self, query: Query, name: &str, payload: &[u8]) -> Result<QueryReplies, String> {
+    pub(crate) async fn query(
+        &self,
+        query: Query,
+        name: &str,
+        payload: &[u8],
+    ) -> Result<QueryReplies, String> {
         let shown = go_quote(&String::from_utf8_lossy(payload));
         debug!(target: "agent", "Requesting query send: {name}. Payload: {shown}");
         self.node.query(query).await.map_err(|refusal| {
@@ -188,10 +223,11 @@ impl Agent {
     /// # Errors
     /// In Serf's words, if they are too large or could not be announced.
     pub(crate) async fn change_tags(&self, set: Tags, delete: &[String]) -> Result<(), String> {
+        let _change = self.tags_change.lock().await;
         let mut tags = self.node.tags().await;
         tags.retain(|key, _value| !delete.contains(key));
         tags.extend(set);
-        self.set_tags(tags).await
+        self.replace_tags(tags).await
     }
 
     /// Replaces all tags.
@@ -199,6 +235,24 @@ impl Agent {
     /// # Errors
     /// As [`change_tags`](Self::change_tags).
     pub(super) async fn set_tags(&self, tags: Tags) -> Result<(), String> {
+        let _change = self.tags_change.lock().await;
+        self.replace_tags(tags).await
+    }
+
+    /// Keeps the tags in their file and announces them. Tags that do not fit get into neither.
+    async fn replace_tags(&self, tags: Tags) -> Result<(), String> {
+        if let Some(file) = self.tags_file.clone() {
+            if let Err(reason) = check_tags(self.protocol, &tags) {
+                error!(target: "agent", "Failed to set tags: {reason}");
+                return Err(reason);
+            }
+            let saved = tags.clone();
+            let saved = spawn_blocking(move || file.save(&saved)).await;
+            if let Err(reason) = saved.unwrap_or_else(|failure| Err(failure.to_string())) {
+                error!(target: "agent", "{reason}");
+                return Err(reason);
+            }
+        }
         self.node.set_tags(tags).await.map_err(|failure| {
             let reason = match failure {
                 SetTagsError::NotSpread(_) => "timeout waiting for update broadcast".to_owned(),
@@ -213,7 +267,7 @@ impl Agent {
     pub(crate) async fn stats(&self) -> rpc::Stats {
         let node = self.node.stats().await;
         let handlers: BTreeMap<String, String> =
-            self.handlers.iter().flat_map(HandlerSpec::listing).collect();
+            lock(&self.handlers).iter().flat_map(HandlerSpec::listing).collect();
         let mut serf = section([
             ("members", node.members.to_string()),
             ("failed", node.failed.to_string()),
@@ -238,6 +292,25 @@ impl Agent {
             ("event_handlers".to_owned(), handlers),
         ])
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether tags fit into what a member can announce. Protocol 2 announces nothing but the role.
+///
+/// # Errors
+/// In Serf's words.
+pub(super) fn check_tags(protocol: u8, tags: &Tags) -> Result<(), String> {
+    let bytes = match protocol {
+        2 => tags.get("role").map_or(0, String::len),
+        _ => thane_wire::tags::encode(tags).len(),
+    };
+    if bytes > TAGS_BYTES_MAX {
+        return Err(format!("Encoded length of tags exceeds limit of {TAGS_BYTES_MAX} bytes"));
+    }
+    Ok(())
 }
 
 fn section<const N: usize>(entries: [(&str, String); N]) -> BTreeMap<String, String> {

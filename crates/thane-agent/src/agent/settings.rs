@@ -1,46 +1,42 @@
-//! The agent's flags, and what they mean. (Serf: `config.go` and `command.go`, readConfig.)
+//! What the agent was asked to be: the flags and files, checked. (Serf: `config.go` and `command.go`, readConfig and
+//! setupAgent.)
+//!
+//! [`Settings::read`] is what a start and a reload have in common. [`Settings::place`] is what only a start needs:
+//! addresses, which have to be looked up, and keys.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use thane::{Profile, Tags};
+use thane::{NAME_BYTES_MAX, Profile, Tags, USER_EVENT_BYTES_MAX};
 
+use super::config::{self, Layer};
+use super::tags_file::TagsFile;
 use super::{address, base64_key};
-use crate::goflags::{FlagSet, Parsed, parse_duration};
+use crate::goflags::{FlagSet, GoDuration, Parsed};
 use crate::handlers::HandlerSpec;
+use crate::hostport;
 
 /// Least interval between two attempts to join, and least time that a broadcast is given.
 const DURATION_MIN: Duration = Duration::from_secs(1);
 
-const DEFAULT_RETRY_INTERVAL: Duration = Duration::from_secs(30);
-const DEFAULT_BROADCAST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest name that `validate_node_names` lets pass, in bytes. (Serf: `serf.go`, `MaxNodeNameLength`.)
+const VALID_NAME_BYTES_MAX: usize = 128;
 
-/// Flags of Serf's agent that this version does not have. Ignoring one silently would run an agent that its operator
-/// did not ask for.
-const MISSING: [&str; 10] = [
-    "config-file",
-    "config-dir",
-    "discover",
-    "mdns-iface",
-    "mdns-disable-ipv4",
-    "mdns-disable-ipv6",
-    "keyring-file",
-    "snapshot",
-    "tags-file",
-    "syslog",
-];
-
-/// What the agent was asked to be, checked.
-#[derive(Debug)]
+/// What the agent was asked to be.
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own, as operators know it")]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Settings {
     /// `None` for the host name.
     pub(super) node_name: Option<String>,
-    pub(super) bind: SocketAddr,
-    /// The interface that chose the address in `bind`.
-    pub(super) interface: Option<String>,
-    pub(super) advertise: Option<SocketAddr>,
-    /// As given: base64, decoded. Its size is checked when the node starts, where Serf checks it.
-    pub(super) encrypt_key: Option<Vec<u8>>,
+    bind: String,
+    interface: Option<String>,
+    advertise: Option<String>,
+    encrypt_key: Option<String>,
+    profile: String,
+    pub(super) keyring_file: Option<PathBuf>,
+    pub(super) snapshot_path: Option<PathBuf>,
+    pub(super) rejoin_after_leave: bool,
     pub(super) handlers: Vec<HandlerSpec>,
     pub(super) start_join: Vec<String>,
     pub(super) retry_join: Vec<String>,
@@ -50,15 +46,62 @@ pub(super) struct Settings {
     pub(super) retry_max: u64,
     /// As given: it is checked after the warnings.
     pub(super) log_level: String,
-    pub(super) profile: Profile,
-    pub(super) profile_name: String,
+    /// The facility, if the system's log is to have the lines as well.
+    pub(super) syslog: Option<String>,
     pub(super) protocol: i64,
     pub(super) tags: Tags,
+    pub(super) tags_file: Option<TagsFile>,
     pub(super) rpc_addr: String,
+    pub(super) rpc_auth: Option<String>,
     pub(super) compression: bool,
     pub(super) broadcast_timeout: Duration,
-    /// To be shown before the agent starts.
+    pub(super) leave_on_terminate: bool,
+    pub(super) skip_leave_on_interrupt: bool,
+    pub(super) discovery: Option<Discovery>,
+    pub(super) tuning: Tuning,
+    pub(super) statsite_addr: Option<String>,
+    pub(super) statsd_addr: Option<String>,
+    config: Layer,
+    /// To be shown before the agent starts, and on each reload.
     pub(super) warnings: Vec<String>,
+}
+
+/// Settings that the node takes as they are; `None` for its defaults.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Tuning {
+    pub(super) reconnect_interval: Option<Duration>,
+    pub(super) reconnect_timeout: Option<Duration>,
+    pub(super) tombstone_timeout: Option<Duration>,
+    pub(super) user_event_size_limit: Option<usize>,
+    pub(super) query_size_limit: Option<usize>,
+    pub(super) query_response_size_limit: Option<usize>,
+    pub(super) disable_name_resolution: bool,
+    pub(super) disable_coordinates: bool,
+}
+
+/// Multicast DNS.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Discovery {
+    /// The cluster's name.
+    pub(super) cluster: String,
+    /// The interface to use, if not the system's choice.
+    pub(super) interface: Option<String>,
+    pub(super) disable_ipv4: bool,
+    pub(super) disable_ipv6: bool,
+}
+
+/// Where the agent listens, what it announces, and how it speaks.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) bind: SocketAddr,
+    /// The interface that chose the address in `bind`.
+    pub(super) interface: Option<String>,
+    pub(super) advertise: Option<SocketAddr>,
+    /// As given: base64, decoded. Its size is checked when the node starts, where Serf checks it.
+    pub(super) encrypt_key: Option<Vec<u8>>,
+    pub(super) profile: Profile,
+    /// For the log, once there is one.
+    pub(super) warning: Option<String>,
 }
 
 /// The flags of `thane agent`.
@@ -67,83 +110,44 @@ pub(crate) fn flags() -> FlagSet {
         "agent",
         "agent [flags]",
         "Runs an agent: a member of a cluster that answers the other commands. It runs\n\
-         until it is interrupted, and then leaves the cluster.",
+         until it is interrupted, and then leaves the cluster. A hangup (HUP) makes it\n\
+         read its files again.",
     );
-    let set = set
-        .string("bind", "0.0.0.0", "Address to listen on, HOST or HOST:PORT; the port is 7946 unless given.")
-        .string("iface", "", "Network interface to listen on.")
-        .string(
-            "advertise",
-            "",
-            "Address that the other members reach this one at, if not the one listened on.",
-        )
-        .string("node", "", "Name of this node, unique in the cluster; the host name unless given.")
-        .string(
-            "encrypt",
-            "",
-            "Key for all traffic between members: 16, 24 or 32 bytes in base64, see 'keygen'.",
-        )
-        .list("event-handler", "Command to run on events: 'COMMAND' or 'EVENT[,EVENT...]=COMMAND'.")
-        .list("join", "Member to join at start; without an answer the agent does not start.")
-        .list("retry-join", "Member to join, tried again and again.")
-        .string("retry-interval", "", "Time between two attempts to join (default 30s).")
-        .int("retry-max", 0, "Attempts after the first before the agent gives up; 0 for no limit.")
-        .bool("replay", false, "Deliver user events from before the join as well.")
-        .string("log-level", "INFO", "Least level to log: TRACE, DEBUG, INFO, WARN or ERR.")
-        .string("profile", "lan", "Timing: 'lan', 'wan' or 'local', the same for all members.")
-        .int("protocol", 0, "Serf protocol to speak, 2 to 5 (default 5).")
-        .string("role", "", "Value of the tag 'role' (old; use -tag role=VALUE).")
-        .list("tag", "Tag of this node, KEY=VALUE.")
-        .string("rpc-addr", "127.0.0.1:7373", "Address for the commands, HOST:PORT.")
-        .bool("rejoin", false, "Rejoin after a leave; does nothing without -snapshot.")
-        .bool("disable-compression", false, "Send nothing compressed.")
-        .string("broadcast-timeout", "", "Time that a message to all members is given (default 5s).");
-    let set = set
-        .list("config-file", "Not available in this version.")
-        .list("config-dir", "Not available in this version.")
-        .string("discover", "", "Not available in this version.")
-        .string("mdns-iface", "", "Not available in this version.")
-        .bool("mdns-disable-ipv4", false, "Not available in this version.")
-        .bool("mdns-disable-ipv6", false, "Not available in this version.")
-        .string("keyring-file", "", "Not available in this version.")
-        .string("snapshot", "", "Not available in this version.")
-        .string("tags-file", "", "Not available in this version.")
-        .bool("syslog", false, "Not available in this version.");
-    set.example("thane agent -node=web-1 -bind=10.0.0.1 -join=10.0.0.2 -tag role=web")
+    config::add_flags(set)
+        .example("thane agent -node=web-1 -bind=10.0.0.1 -join=10.0.0.2 -tag role=web")
         .example("thane agent -event-handler='member-failed=./page-somebody.sh'")
+        .example("thane agent -config-dir=/etc/serf.d")
 }
 
 impl Settings {
-    /// Checks what the flags said, in Serf's order.
+    /// Reads flags and files and checks what they say, in Serf's order.
     ///
     /// # Errors
     /// The first problem, as it is to be shown.
-    pub(super) async fn from_flags(given: &Parsed) -> Result<Self, String> {
-        if let Some(missing) = MISSING.into_iter().find(|name| given.is_set(name)) {
-            return Err(format!(
-                "Error: -{missing} is not available in this version of Thane yet; start the agent without it"
-            ));
-        }
-        let mut warnings = Vec::new();
-        let mut tags = given.tags("tag").map_err(|invalid| format!("{invalid}; write KEY=VALUE"))?;
-        let (retry_interval, retry_is_low) = read_duration(given, "retry-interval", DEFAULT_RETRY_INTERVAL)?;
-        let (broadcast_timeout, broadcast_is_low) =
-            read_duration(given, "broadcast-timeout", DEFAULT_BROADCAST_TIMEOUT)?;
-        let handlers = given.list("event-handler").iter().map(|spec| HandlerSpec::parse(spec));
+    pub(super) fn read(given: &Parsed) -> Result<Self, String> {
+        let config = config::read(given)?;
+        let handlers = config.list("event_handlers").iter().map(|spec| HandlerSpec::parse(spec));
         let handlers = handlers.collect::<Result<_, _>>().map_err(|invalid| invalid.to_string())?;
+        let discovery = discovery(&config)?;
 
-        let role = given.string("role");
-        if !role.is_empty() {
+        let mut warnings = Vec::new();
+        let mut tags = config.map("tags");
+        if let Some(role) = config.text("role") {
             warnings.push("Deprecation warning: 'Role' has been replaced with 'Tags'".to_owned());
             tags.insert("role".to_owned(), role.to_owned());
         }
-        if retry_is_low {
-            warnings.push("Warning: 'RetryInterval' is too low. Setting to 1s".to_owned());
-        }
-        if broadcast_is_low {
-            warnings.push("Warning: 'BroadcastTimeout' is too low. Setting to 1s".to_owned());
-        }
-        if given.bool("rejoin") {
+        let mut raised = |key: &str, serfs_name: &str| {
+            let (duration, is_low) = at_least_the_minimum(config.duration(key).unwrap_or_default());
+            if is_low {
+                warnings.push(format!("Warning: '{serfs_name}' is too low. Setting to 1s"));
+            }
+            duration
+        };
+        let retry_interval = raised("retry_interval", "RetryInterval");
+        let broadcast_timeout = raised("broadcast_timeout", "BroadcastTimeout");
+        let snapshot_path = config.text("snapshot_path").map(PathBuf::from);
+        let rejoin_after_leave = config.bool("rejoin_after_leave");
+        if rejoin_after_leave && snapshot_path.is_none() {
             warnings.push("Warning: 'RejoinAfterLeave' enabled without snapshot file".to_owned());
         }
         // Serf ignores them without a word, and whoever forgot a dash wonders why.
@@ -151,19 +155,64 @@ impl Settings {
             warnings
                 .push(format!("Warning: ignoring '{first}' and what follows: the agent takes only flags"));
         }
+        let node_name = owned(config.text("node_name"));
+        if config.bool("validate_node_names") {
+            validate_name(node_name.as_deref())?;
+        }
+        let facility = config.text("syslog_facility").unwrap_or_default();
+        Ok(Self {
+            node_name,
+            bind: config.text("bind").unwrap_or_default().to_owned(),
+            interface: owned(config.text("interface")),
+            advertise: owned(config.text("advertise")),
+            encrypt_key: owned(config.text("encrypt_key")),
+            profile: config.text("profile").unwrap_or_default().to_owned(),
+            keyring_file: config.text("keyring_file").map(PathBuf::from),
+            snapshot_path,
+            rejoin_after_leave,
+            handlers,
+            start_join: config.list("start_join").to_vec(),
+            retry_join: config.list("retry_join").to_vec(),
+            replay_on_join: config.bool("replay_on_join"),
+            retry_interval,
+            retry_max: u64::try_from(config.int("retry_max_attempts")).unwrap_or(0),
+            log_level: config.text("log_level").unwrap_or_default().to_owned(),
+            syslog: config.bool("enable_syslog").then(|| facility.to_owned()),
+            protocol: config.int("protocol"),
+            tags,
+            tags_file: config.text("tags_file").map(TagsFile::new),
+            rpc_addr: config.text("rpc_addr").unwrap_or_default().to_owned(),
+            rpc_auth: owned(config.text("rpc_auth")),
+            compression: config.bool("enable_compression"),
+            broadcast_timeout,
+            leave_on_terminate: config.bool("leave_on_terminate"),
+            skip_leave_on_interrupt: config.bool("skip_leave_on_interrupt"),
+            discovery,
+            tuning: tuning(&config)?,
+            statsite_addr: owned(config.text("statsite_addr")),
+            statsd_addr: owned(config.text("statsd_addr")),
+            warnings,
+            config,
+        })
+    }
 
-        let bind = non_empty(given.string("bind")).unwrap_or("0.0.0.0");
-        let bind = address::resolve(bind).await.map_err(|reason| {
+    /// Finds addresses and reads what follows them in Serf's order.
+    ///
+    /// # Errors
+    /// The first problem, as it is to be shown.
+    pub(super) async fn place(&self) -> Result<Place, String> {
+        refuse_missing(&self.config)?;
+        let bind = address::resolve(&self.bind).await.map_err(|reason| {
             format!("Invalid bind address: {reason}; write -bind=HOST:PORT with an address of this machine")
         })?;
-        let (bind, interface) = match non_empty(given.string("iface")) {
+        let (bind, interface) = match &self.interface {
             None => (bind, None),
             Some(interface) => {
                 let (bind, chose) = address::on_interface(interface, bind)?;
-                (bind, chose.then(|| interface.to_owned()))
+                (bind, chose.then(|| interface.clone()))
             }
         };
-        let advertise = match non_empty(given.string("advertise")) {
+        let advertise = match &self.advertise {
             None => None,
             Some(text) => {
                 let resolved = address::resolve(text).await;
@@ -175,7 +224,7 @@ impl Settings {
                 })?)
             }
         };
-        let encrypt_key = match non_empty(given.string("encrypt")) {
+        let encrypt_key = match &self.encrypt_key {
             None => None,
             Some(text) => {
                 let key = base64_key::decode(text);
@@ -184,35 +233,175 @@ impl Settings {
                 })?)
             }
         };
-        let profile_name = non_empty(given.string("profile")).unwrap_or("lan").to_owned();
-        Ok(Self {
-            node_name: non_empty(given.string("node")).map(str::to_owned),
-            bind,
-            interface,
-            advertise,
-            encrypt_key,
-            handlers,
-            start_join: given.list("join").to_vec(),
-            retry_join: given.list("retry-join").to_vec(),
-            replay_on_join: given.bool("replay"),
-            retry_interval,
-            retry_max: u64::try_from(given.int("retry-max")).unwrap_or(0),
-            log_level: non_empty(given.string("log-level")).unwrap_or("INFO").to_owned(),
-            profile: read_profile(&profile_name)?,
-            profile_name,
-            protocol: given.int("protocol"),
-            tags,
-            rpc_addr: non_empty(given.string("rpc-addr")).unwrap_or("127.0.0.1:7373").to_owned(),
-            compression: !given.bool("disable-compression"),
-            broadcast_timeout,
-            warnings,
+        let warning = advertise.and_then(|advertise| self.port_warning(bind, advertise));
+        Ok(Place { bind, interface, advertise, encrypt_key, profile: read_profile(&self.profile)?, warning })
+    }
+
+    /// An address to advertise gets Serf's port, not the one listened on, which is seldom what was meant.
+    fn port_warning(&self, bind: SocketAddr, advertise: SocketAddr) -> Option<String> {
+        let (_host, port) = hostport::split(self.advertise.as_deref()?).ok()?;
+        (port.is_none() && bind.port() != advertise.port()).then(|| {
+            format!(
+                "the others are told to use port {}, while this agent listens on {}: write -advertise={} if that is \
+                 not meant",
+                advertise.port(),
+                bind.port(),
+                SocketAddr::new(advertise.ip(), bind.port())
+            )
         })
+    }
+
+    /// The profile's name, for the banner.
+    pub(super) fn profile_name(&self) -> &str {
+        &self.profile
+    }
+
+    /// Whether an address to announce was given.
+    pub(super) fn is_advertised(&self) -> bool {
+        self.advertise.is_some()
+    }
+
+    /// Whether a key was given, other than in a key ring file.
+    pub(super) fn is_keyed(&self) -> bool {
+        self.encrypt_key.is_some()
+    }
+
+    /// Keys whose values differ in `new`, but that a reload does not change.
+    pub(super) fn changed_for_later(&self, new: &Self) -> Vec<&'static str> {
+        self.config.changed_for_later(&new.config)
+    }
+
+    /// Whether traffic is encrypted.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.encrypt_key.is_some() || self.keyring_file.is_some()
     }
 }
 
-/// An empty value never overrides a default, as in Serf.
-fn non_empty(text: &str) -> Option<&str> {
-    (!text.is_empty()).then_some(text)
+/// Keys of Serf's that this version does nothing with. Ignoring one silently would run an agent that its operator did not
+/// ask for.
+const MISSING: [(&str, &str); 4] = [
+    ("discover", "-discover"),
+    ("statsd_addr", "statsd_addr"),
+    ("statsite_addr", "statsite_addr"),
+    ("enable_syslog", "-syslog"),
+];
+
+fn refuse_missing(config: &Layer) -> Result<(), String> {
+    match MISSING.into_iter().find(|(key, _shown)| config.is_given(key)) {
+        None => Ok(()),
+        Some((_key, shown)) => Err(format!(
+            "Error: {shown} is not available in this version of Thane yet; start the agent without it"
+        )),
+    }
+}
+
+fn owned(text: Option<&str>) -> Option<String> {
+    text.map(str::to_owned)
+}
+
+fn discovery(config: &Layer) -> Result<Option<Discovery>, String> {
+    let interface = owned(config.text("mdns.interface"));
+    let (disable_ipv4, disable_ipv6) = (config.bool("mdns.disable_ipv4"), config.bool("mdns.disable_ipv6"));
+    let Some(cluster) = config.text("discover") else {
+        return match interface {
+            Some(_) => Err(
+                "mDNS interface specified without enabling mDNS discovery; name the cluster with -discover, \
+                            or leave -mdns-iface out"
+                    .to_owned(),
+            ),
+            None => Ok(None),
+        };
+    };
+    if let Some(interface) = &interface {
+        address::check_interface(interface)
+            .map_err(|reason| format!("Invalid mDNS network interface: {reason}"))?;
+    }
+    if disable_ipv4 && disable_ipv6 {
+        return Err("Invalid mDNS configuration: both IPv4 and IPv6 are disabled; leave one of -mdns-disable-ipv4 and \
+                    -mdns-disable-ipv6 out, or -discover"
+            .to_owned());
+    }
+    // Without an interface of its own it is on the one that the agent listens on.
+    let interface = interface.or_else(|| owned(config.text("interface")));
+    Ok(Some(Discovery { cluster: cluster.to_owned(), interface, disable_ipv4, disable_ipv6 }))
+}
+
+fn tuning(config: &Layer) -> Result<Tuning, String> {
+    let span = |key: &str| match config.duration(key) {
+        None => Ok(None),
+        // Serf would forget members at once, or never pause.
+        Some(duration) => duration
+            .to_std()
+            .map(Some)
+            .ok_or_else(|| format!("Invalid {key}: {duration} is negative; write a time such as 30s or 24h")),
+    };
+    let size = |key: &str| match config.int(key) {
+        0 => Ok(None),
+        number => usize::try_from(number)
+            .map(Some)
+            .map_err(|_negative| format!("Invalid {key}: {number} is negative; write a number of bytes")),
+    };
+    Ok(Tuning {
+        reconnect_interval: span("reconnect_interval")?,
+        reconnect_timeout: span("reconnect_timeout")?,
+        tombstone_timeout: span("tombstone_timeout")?,
+        user_event_size_limit: size("user_event_size_limit")?,
+        query_size_limit: size("query_size_limit")?,
+        query_response_size_limit: size("query_response_size_limit")?,
+        disable_name_resolution: config.bool("disable_name_resolution"),
+        disable_coordinates: config.bool("disable_coordinates"),
+    })
+}
+
+impl Tuning {
+    /// Whether the node can have these.
+    ///
+    /// # Errors
+    /// In Serf's words.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.user_event_size_limit.is_some_and(|limit| limit > USER_EVENT_BYTES_MAX) {
+            return Err(format!(
+                "user event size limit exceeds limit of {USER_EVENT_BYTES_MAX} bytes; lower user_event_size_limit"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Sets what was given.
+    pub(super) fn apply(&self, config: &mut thane::Config) {
+        fn set<T: Copy>(field: &mut T, given: Option<T>) {
+            *field = given.unwrap_or(*field);
+        }
+        set(&mut config.reconnect_interval, self.reconnect_interval);
+        set(&mut config.reconnect_timeout, self.reconnect_timeout);
+        set(&mut config.tombstone_timeout, self.tombstone_timeout);
+        set(&mut config.user_event_size_limit, self.user_event_size_limit);
+        set(&mut config.query_size_limit, self.query_size_limit);
+        set(&mut config.query_response_size_limit, self.query_response_size_limit);
+        config.name_conflict_resolution = !self.disable_name_resolution;
+        config.coordinates = !self.disable_coordinates;
+    }
+}
+
+/// A name that `validate_node_names` lets pass has letters, digits, dashes and dots, and is not too long. (Serf:
+/// `serf.go`, `ValidateNodeName`; its agent accepts the key and does not look.) The host name is what it is.
+fn validate_name(name: Option<&str>) -> Result<(), String> {
+    const { assert!(VALID_NAME_BYTES_MAX <= NAME_BYTES_MAX, "a valid name is one that can be announced") }
+    let Some(name) = name else { return Ok(()) };
+    if name.len() > VALID_NAME_BYTES_MAX {
+        return Err(format!(
+            "Invalid node name: '{name}' has {} characters. Valid length is between 1 and {VALID_NAME_BYTES_MAX}; choose \
+             another -node, or leave out validate_node_names",
+            name.len()
+        ));
+    }
+    if name.chars().any(|character| !(character.is_ascii_alphanumeric() || matches!(character, '-' | '.'))) {
+        return Err(format!(
+            "Invalid node name: '{name}' contains invalid characters: only letters, digits, '-' and '.' are valid; \
+             choose another -node, or leave out validate_node_names"
+        ));
+    }
+    Ok(())
 }
 
 fn read_profile(name: &str) -> Result<Profile, String> {
@@ -224,128 +413,13 @@ fn read_profile(name: &str) -> Result<Profile, String> {
     }
 }
 
-/// Reads a duration flag: the default if it was not given or is zero, [`DURATION_MIN`] if it is less than that or
-/// negative. The second value says that it had to be raised.
-fn read_duration(given: &Parsed, flag: &str, default: Duration) -> Result<(Duration, bool), String> {
-    let text = given.string(flag);
-    if text.is_empty() {
-        return Ok((default, false));
-    }
-    let duration = parse_duration(text)
-        .map_err(|reason| format!("Error: {reason}; write -{flag} with a unit, such as 30s or 1m30s"))?;
-    Ok(match duration.to_std() {
-        Some(Duration::ZERO) => (default, false),
+/// The duration, or [`DURATION_MIN`] if it is less than that or negative. The second value says that it had to be raised.
+fn at_least_the_minimum(duration: GoDuration) -> (Duration, bool) {
+    match duration.to_std() {
         Some(long_enough) if long_enough >= DURATION_MIN => (long_enough, false),
         Some(_) | None => (DURATION_MIN, true),
-    })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn settings(arguments: &[&str]) -> Result<Settings, String> {
-        let arguments: Vec<String> = arguments.iter().copied().map(String::from).collect();
-        Settings::from_flags(&flags().parse(&arguments).unwrap()).await
-    }
-
-    #[tokio::test]
-    async fn defaults_are_serfs() {
-        let found = settings(&[]).await.unwrap();
-        assert_eq!(found.bind, "0.0.0.0:7946".parse().unwrap());
-        assert_eq!(found.rpc_addr, "127.0.0.1:7373");
-        assert_eq!((found.retry_interval, found.retry_max), (Duration::from_secs(30), 0));
-        assert_eq!(found.broadcast_timeout, Duration::from_secs(5));
-        assert_eq!((found.log_level.as_str(), found.profile), ("INFO", Profile::Lan));
-        assert!(found.compression && !found.replay_on_join && found.tags.is_empty());
-        assert!(found.warnings.is_empty() && found.node_name.is_none());
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_is_refused_in_serfs_words_with_a_remedy() {
-        for (argument, message, remedy) in [
-            ("-tag=x", "Error: Invalid tag: 'x'", "KEY=VALUE"),
-            ("-tag==x", "Error: Invalid tag: '=x'", "KEY=VALUE"),
-            (
-                "-retry-interval=5",
-                "Error: time: missing unit in duration \"5\"",
-                "-retry-interval with a unit",
-            ),
-            ("-broadcast-timeout=x", "Error: time: invalid duration \"x\"", "-broadcast-timeout with a unit"),
-            (
-                "-event-handler=bogus=x.sh",
-                "Invalid event script: Event 'bogus' invoking 'x.sh'",
-                "member-join",
-            ),
-            ("-bind=::1", "Invalid bind address: address ::1: too many colons in address", "-bind=HOST:PORT"),
-            ("-bind=127.0.0.1:x", "Invalid bind address: lookup tcp/x: unknown port", "-bind=HOST:PORT"),
-            (
-                "-bind=nosuchhost.invalid",
-                "Invalid bind address: lookup nosuchhost.invalid: ",
-                "-bind=HOST:PORT",
-            ),
-            (
-                "-advertise=1.2.3.4:99999",
-                "Invalid advertise address: address 99999: invalid port",
-                "-advertise=HOST:PORT",
-            ),
-            (
-                "-iface=nosuch0",
-                "Invalid network interface: route ip+net: no such network interface",
-                "'nosuch0' is none of ",
-            ),
-            ("-encrypt=%%%", "Invalid encryption key: illegal base64 data at input byte 0", "'thane keygen'"),
-            ("-profile=moon", "Unknown profile: moon", "lan, wan or local"),
-        ] {
-            let found = settings(&[argument]).await.unwrap_err();
-            assert!(found.starts_with(message) && found.contains(remedy), "{argument}: {found}");
-        }
-    }
-
-    #[tokio::test]
-    async fn arguments_that_are_no_flags_are_ignored_with_a_warning() {
-        let found = settings(&["-node=a", "join=10.0.0.1", "-tag=x=y"]).await.unwrap();
-        assert_eq!(
-            found.warnings,
-            ["Warning: ignoring 'join=10.0.0.1' and what follows: the agent takes only flags"]
-        );
-        assert!(found.tags.is_empty());
-    }
-
-    #[tokio::test]
-    async fn flags_of_later_versions_are_refused_and_never_ignored() {
-        for name in MISSING {
-            let argument = if flags().parse(&[format!("-{name}")]).is_ok() {
-                format!("-{name}")
-            } else {
-                format!("-{name}=x")
-            };
-            let message = settings(&[&argument]).await.unwrap_err();
-            assert!(message.contains(&format!("-{name} is not available")), "{message}");
-        }
-    }
-
-    #[tokio::test]
-    async fn small_durations_are_raised_with_a_warning() {
-        let found = settings(&[
-            "-retry-interval=10ms",
-            "-broadcast-timeout=-5s",
-            "-role=web",
-            "-tag=role=db",
-            "-rejoin",
-        ])
-        .await
-        .unwrap();
-        assert_eq!((found.retry_interval, found.broadcast_timeout), (DURATION_MIN, DURATION_MIN));
-        assert_eq!(
-            found.warnings,
-            [
-                "Deprecation warning: 'Role' has been replaced with 'Tags'",
-                "Warning: 'RetryInterval' is too low. Setting to 1s",
-                "Warning: 'BroadcastTimeout' is too low. Setting to 1s",
-                "Warning: 'RejoinAfterLeave' enabled without snapshot file",
-            ]
-        );
-        assert_eq!(found.tags["role"], "web", "the role wins");
-    }
-}
+mod tests;

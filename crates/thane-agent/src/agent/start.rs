@@ -4,21 +4,20 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use thane::{Events, Key, Node, StartError};
+use thane::{Events, Key, Node, StartError, Tags};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::banner::{self, Row};
 use super::delivery::deliver_events;
-use super::operations::Agent;
-use super::settings::Settings;
+use super::keyring_file;
+use super::operations::{Agent, PROTOCOL_MAX, check_tags};
+use super::settings::{Place, Settings};
 use crate::handlers::Handlers;
 use crate::hostport;
 use crate::logging::{Console, Log};
 use crate::rpc_server::{AuthKey, RpcServer};
-
-/// Largest metadata of a node, in bytes: its tags, encoded.
-const TAGS_BYTES_MAX: usize = thane_wire::limits::META_BYTES_MAX;
 
 /// Room that the leave's time limit has beyond what the node itself may take.
 const LEAVE_MARGIN: Duration = Duration::from_secs(2);
@@ -32,7 +31,9 @@ pub(super) struct Running {
     pub(super) server: JoinSet<()>,
     /// Delivers events. It ends by itself when the node has stopped.
     pub(super) events: JoinSet<()>,
-    /// The handlers' lanes. They end by themselves after the events.
+    /// Those that run; replaced on a reload.
+    pub(super) handlers: watch::Sender<Handlers>,
+    /// The handlers' lanes. They end by themselves after the events and the handlers.
     pub(super) lanes: JoinSet<()>,
 }
 
@@ -40,12 +41,21 @@ pub(super) struct Running {
 ///
 /// # Errors
 /// What is to be shown. Nothing is left running then.
-pub(super) async fn start(console: &Console, log: &Log, settings: &Settings) -> Result<Running, String> {
+pub(super) async fn start(
+    console: &Console,
+    log: &Log,
+    settings: &Settings,
+    place: &Place,
+) -> Result<Running, String> {
     console.output("Starting Serf agent...");
+    let protocol = checked_protocol(settings.protocol);
+    let tags = set_up(settings).map_err(|reason| format!("Failed to setup the Serf agent: {reason}"))?;
     info!(target: "agent", "Serf agent starting");
-    let (node, events) =
-        start_node(settings).await.map_err(|reason| format!("Failed to start the Serf agent: {reason}"))?;
-    let server = match RpcServer::bind(&settings.rpc_addr, AuthKey::default()).await {
+    let (node, events) = start_node(settings, place, tags)
+        .await
+        .map_err(|reason| format!("Failed to start the Serf agent: {reason}"))?;
+    let auth = AuthKey::required(settings.rpc_auth.as_deref().unwrap_or_default());
+    let server = match RpcServer::bind(&settings.rpc_addr, auth).await {
         Ok(server) => server,
         Err(reason) => {
             node.shutdown().await;
@@ -53,42 +63,81 @@ pub(super) async fn start(console: &Console, log: &Log, settings: &Settings) -> 
         }
     };
     console.output("Starting Serf agent RPC...");
-    let agent = Arc::new(Agent::new(node, log.clone(), settings.handlers.clone()));
+    let protocol = protocol.ok().flatten().unwrap_or(PROTOCOL_MAX);
+    let agent = Agent::new(node, log.clone(), settings.handlers.clone());
+    let agent = Arc::new(agent.with_tags_file(settings.tags_file.clone(), protocol));
     let mut lanes = JoinSet::new();
-    let handlers = Handlers::start(&settings.handlers, &agent.node, &mut lanes);
+    let handlers = watch::Sender::new(Handlers::start(&settings.handlers, &agent.node, &mut lanes));
     let mut delivery = JoinSet::new();
-    delivery.spawn(deliver_events(events, Arc::clone(&agent), handlers));
+    delivery.spawn(deliver_events(events, Arc::clone(&agent), handlers.subscribe()));
     let rpc_addr = shown_rpc_addr(&settings.rpc_addr, &server);
     let mut serving = JoinSet::new();
     serving.spawn(server.run(Arc::clone(&agent)));
     console.output("Serf agent running!");
     banner::show(console, &rows(settings, &agent, rpc_addr));
-    Ok(Running { agent, leave_limit: leave_limit(settings), server: serving, events: delivery, lanes })
+    if let Some(warning) = &place.warning {
+        warn!(target: "agent", "{warning}");
+    }
+    let leave_limit = leave_limit(settings, place);
+    Ok(Running { agent, leave_limit, server: serving, events: delivery, handlers, lanes })
 }
 
-async fn start_node(settings: &Settings) -> Result<(Node, Events), String> {
+/// Reads the tags and checks the keys that are kept in files; the tags to begin with.
+fn set_up(settings: &Settings) -> Result<Tags, String> {
+    let mut tags = settings.tags.clone();
+    if let Some(file) = &settings.tags_file {
+        if !tags.is_empty() {
+            return Err("Tags config not allowed while using tag files; leave out -tags-file, or -tag, -role and the \
+                        tags of configuration files"
+                .to_owned());
+        }
+        if let Some(kept) = file.load()? {
+            info!(target: "agent", "Restored {} tag(s) from {}", kept.len(), file.path().display());
+            tags = kept;
+        }
+    }
+    if let Some(file) = &settings.keyring_file {
+        if settings.is_keyed() {
+            return Err(
+                "Encryption key not allowed while using a keyring; leave out -encrypt or -keyring-file"
+                    .to_owned(),
+            );
+        }
+        let keys = keyring_file::count(file)?;
+        info!(target: "agent", "Restored keyring with {keys} keys from {}", file.display());
+    }
+    Ok(tags)
+}
+
+async fn start_node(settings: &Settings, place: &Place, tags: Tags) -> Result<(Node, Events), String> {
+    let protocol = checked_protocol(settings.protocol)?;
+    check_tags(protocol.unwrap_or(PROTOCOL_MAX), &tags).map_err(|reason| {
+        format!(
+            "Error creating Serf: {reason}; all tags share them, so shorten some of -tag or leave some out"
+        )
+    })?;
+    settings.tuning.check().map_err(|reason| format!("Error creating Serf: {reason}"))?;
     let mut builder = Node::builder()
-        .bind(settings.bind.to_string())
-        .tags(settings.tags.clone())
-        .profile(settings.profile)
+        .bind(place.bind.to_string())
+        .tags(tags)
+        .profile(place.profile)
         .compression(settings.compression);
     if let Some(name) = &settings.node_name {
         builder = builder.name(name);
     }
-    if let Some(advertise) = settings.advertise {
+    if let Some(advertise) = place.advertise {
         builder = builder.advertise(advertise.to_string());
     }
-    if let Some(protocol) = checked_protocol(settings.protocol)? {
+    if let Some(protocol) = protocol {
         builder = builder.protocol(protocol);
     }
-    // Protocol 2 sends nothing but the role, so only the node knows whether the tags fit.
-    if settings.protocol != 2 && thane_wire::tags::encode(&settings.tags).len() > TAGS_BYTES_MAX {
-        return Err(format!(
-            "Error creating Serf: Encoded length of tags exceeds limit of {TAGS_BYTES_MAX} bytes; all tags share \
-             them, so shorten some of -tag or leave some out"
-        ));
+    if let Some(file) = &settings.keyring_file {
+        builder = builder.keyring_file(file);
     }
-    if let Some(bytes) = &settings.encrypt_key {
+    if let Some(path) = &settings.snapshot_path {
+        builder = builder.snapshot_path(path).rejoin_after_leave(settings.rejoin_after_leave);
+    }
+    if let Some(bytes) = &place.encrypt_key {
         let key = Key::new(bytes).map_err(|reason| {
             let found = bytes.len();
             format!(
@@ -99,7 +148,11 @@ async fn start_node(settings: &Settings) -> Result<(Node, Events), String> {
         builder = builder.key(key);
     }
     let broadcast_timeout = settings.broadcast_timeout;
-    builder = builder.configure(move |config| config.broadcast_timeout = broadcast_timeout);
+    let tuning = settings.tuning.clone();
+    builder = builder.configure(move |config| {
+        config.broadcast_timeout = broadcast_timeout;
+        tuning.apply(config);
+    });
     let started = builder.start_with_events().await;
     started.map_err(|failure| format!("Error creating Serf: {}", describe(&failure)))
 }
@@ -161,24 +214,27 @@ fn shown_rpc_addr(given: &str, server: &RpcServer) -> String {
 fn rows(settings: &Settings, agent: &Agent, rpc_addr: String) -> Vec<Row> {
     let node = &agent.node;
     let mut rows = vec![Row::quoted("Node name", node.name()), Row::quoted("Bind addr", node.local_addr())];
-    if settings.advertise.is_some() {
+    if settings.is_advertised() {
         rows.push(Row::quoted("Advertise addr", node.advertise_addr()));
     }
     rows.extend([
         Row::quoted("RPC addr", rpc_addr),
-        Row::new("Encrypted", settings.encrypt_key.is_some().to_string()),
-        Row::new("Snapshot", "false"),
-        Row::new("Profile", &settings.profile_name),
+        Row::new("Encrypted", settings.is_encrypted().to_string()),
+        Row::new("Snapshot", settings.snapshot_path.is_some().to_string()),
+        Row::new("Profile", settings.profile_name()),
         Row::new("Message Compression Enabled", settings.compression.to_string()),
     ]);
+    if let Some(discovery) = &settings.discovery {
+        rows.push(Row::new("mDNS cluster", &discovery.cluster));
+    }
     rows
 }
 
 /// What a leave may take: two broadcasts and the time that the node gives the word to spread. Differs from Serf, which
 /// gives up after 3 s, before its own broadcasts do.
-fn leave_limit(settings: &Settings) -> Duration {
+fn leave_limit(settings: &Settings, place: &Place) -> Duration {
     // Only the propagation delay is asked of it; the address plays no part.
-    let config = thane::Config::lan("", settings.bind);
+    let config = thane::Config::lan("", place.bind);
     2 * settings.broadcast_timeout + config.leave_propagate_delay + LEAVE_MARGIN
 }
 

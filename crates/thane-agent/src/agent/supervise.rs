@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use thane::{Stopped, Tags};
+use thane::Stopped;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -13,6 +13,7 @@ use super::signals::{Caught, Signals};
 use super::start::{Running, start};
 use crate::exit::Exit;
 use crate::goflags::{GoDuration, Parsed};
+use crate::handlers::Handlers;
 use crate::logging::{Console, Log, LogLevel};
 
 /// How long handlers that were already due may take to begin and end once the agent has left: its own leave is an
@@ -25,7 +26,7 @@ const UNREACHABLE: &str = "Is an agent running there, with the same -encrypt? Th
 
 /// Runs an agent with these flags.
 pub(super) async fn run(console: &Console, flags: &Parsed) -> Exit {
-    let settings = match Settings::from_flags(flags).await {
+    let settings = match Settings::read(flags) {
         Ok(settings) => settings,
         Err(reason) => return refuse(console, &reason),
     };
@@ -35,18 +36,21 @@ pub(super) async fn run(console: &Console, flags: &Parsed) -> Exit {
     let level = match LogLevel::parse(&settings.log_level) {
         Ok(level) => level,
         Err(unknown) => {
-            let valid = "[TRACE DEBUG INFO WARN ERR]";
-            return refuse(console, &format!("Invalid log level: {unknown}. Valid log levels are: {valid}"));
+            return refuse(console, &invalid_level(&unknown));
         }
     };
-    if let Some(interface) = &settings.interface {
-        console.output(&format!("Using interface '{interface}' address '{}'", settings.bind.ip()));
+    let place = match settings.place().await {
+        Ok(place) => place,
+        Err(reason) => return refuse(console, &reason),
+    };
+    if let Some(interface) = &place.interface {
+        console.output(&format!("Using interface '{interface}' address '{}'", place.bind.ip()));
     }
     let log = Log::new(level, console.clone());
     if let Err(reason) = log.install() {
         return refuse(console, &format!("Error setting up the log: {reason}"));
     }
-    let started = start(console, &log, &settings).await;
+    let started = start(console, &log, &settings, &place).await;
     let running = match started {
         Ok(running) => running,
         Err(reason) => {
@@ -55,7 +59,12 @@ pub(super) async fn run(console: &Console, flags: &Parsed) -> Exit {
             return refuse(console, &reason);
         }
     };
-    Supervisor { console, log: &log, level, settings: &settings, running }.run().await
+    let latest = settings.clone();
+    Supervisor { console, log: &log, flags, settings: &settings, latest, running }.run().await
+}
+
+fn invalid_level(unknown: &str) -> String {
+    format!("Invalid log level: {unknown}. Valid log levels are: [TRACE DEBUG INFO WARN ERR]")
 }
 
 fn refuse(console: &Console, reason: &str) -> Exit {
@@ -66,8 +75,11 @@ fn refuse(console: &Console, reason: &str) -> Exit {
 struct Supervisor<'a> {
     console: &'a Console,
     log: &'a Log,
-    level: LogLevel,
+    flags: &'a Parsed,
+    /// Those that the agent started with.
     settings: &'a Settings,
+    /// Those of the latest reload, of which some hold.
+    latest: Settings,
     running: Running,
 }
 
@@ -162,11 +174,12 @@ impl Supervisor<'_> {
     }
 
     /// Does what a signal asks for; `None` if the agent goes on.
-    async fn react(&self, caught: Caught, signals: &mut Signals) -> Option<End> {
+    async fn react(&mut self, caught: Caught, signals: &mut Signals) -> Option<End> {
         self.console.output(&format!("Caught signal: {caught}"));
         match caught {
-            Caught::Interrupt => Some(self.leave(signals).await),
-            Caught::Terminated => Some(End::Abrupt),
+            Caught::Interrupt if self.latest.skip_leave_on_interrupt => Some(End::Abrupt),
+            Caught::Terminated if !self.latest.leave_on_terminate => Some(End::Abrupt),
+            Caught::Interrupt | Caught::Terminated => Some(self.leave(signals).await),
             Caught::Hangup => {
                 self.reload().await;
                 None
@@ -195,23 +208,66 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Serf reads flags and files again; there are only flags, which are what they were. Tags that clients have changed
-    /// since go back to them, as in Serf.
-    async fn reload(&self) {
+    /// Reads flags and files again and does what they say where that is possible. If they cannot be read, all stays.
+    async fn reload(&mut self) {
         self.console.output("Reloading configuration...");
-        self.log.set_level(self.level);
-        let agent = &self.running.agent;
-        let configured: &Tags = &self.settings.tags;
-        if agent.node.tags().await != *configured
-            && let Err(reason) = agent.set_tags(configured.clone()).await
-        {
-            self.console.output(&format!("Failed to update tags: {reason}"));
+        let new = match Settings::read(self.flags) {
+            Ok(new) => new,
+            Err(reason) => {
+                self.console.output(&reason);
+                self.console.output("Failed to reload configs");
+                return;
+            }
+        };
+        for warning in &new.warnings {
+            self.console.output(warning);
         }
-        info!(target: "agent", "configuration reloaded: flags cannot change while the agent runs");
+        match LogLevel::parse(&new.log_level) {
+            Ok(level) => self.log.set_level(level),
+            Err(unknown) => self.console.output(&invalid_level(&unknown)),
+        }
+        self.replace_handlers(&new);
+        self.replace_tags(&new).await;
+        let later = self.settings.changed_for_later(&new);
+        if later.is_empty() {
+            info!(target: "agent", "configuration reloaded");
+        } else {
+            info!(target: "agent", "configuration reloaded; to change {} restart the agent", later.join(", "));
+        }
+        self.latest = new;
+    }
+
+    /// Later events go to the new handlers; those that wait for the old ones still do.
+    fn replace_handlers(&mut self, new: &Settings) {
+        if new.handlers == self.latest.handlers {
+            return;
+        }
+        let Running { agent, handlers, lanes, .. } = &mut self.running;
+        handlers.send_replace(Handlers::start(&new.handlers, &agent.node, lanes));
+        agent.list_handlers(&new.handlers);
+    }
+
+    /// Tags that clients have changed since go back to what is configured, as in Serf. With a tags file there is nothing to
+    /// go back to: what was set stays. (Serf empties the tags and the file.)
+    async fn replace_tags(&self, new: &Settings) {
+        let failed = |reason: &str| self.console.output(&format!("Failed to update tags: {reason}"));
+        if self.settings.tags_file.is_some() {
+            if !new.tags.is_empty() {
+                failed("Tags config not allowed while using tag files; the tags stay as they are");
+            }
+            return;
+        }
+        let agent = &self.running.agent;
+        if agent.node.tags().await != new.tags
+            && let Err(reason) = agent.set_tags(new.tags.clone()).await
+        {
+            failed(&reason);
+        }
     }
 
     async fn stop(self) {
-        let Running { agent, mut server, mut events, mut lanes, .. } = self.running;
+        let Running { agent, mut server, mut events, handlers, mut lanes, .. } = self.running;
+        drop(handlers);
         info!(target: "agent", "requesting serf shutdown");
         if agent.leaving() != Leaving::Done {
             warn!(target: "thane::serf", "Shutdown without a Leave");

@@ -43,7 +43,13 @@ impl Agent {
 
     /// Starts an agent and does not wait.
     pub(crate) fn spawn(flags: &[&str]) -> Self {
-        let mut child = Self::command(flags).spawn().unwrap();
+        Self::run(Self::command(flags))
+    }
+
+    /// Starts a command whose output is to be followed.
+    pub(crate) fn run(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.spawn().unwrap();
         let output = Arc::new(Output::default());
         let stdout = child.stdout.take().unwrap();
         thread::spawn({
@@ -75,6 +81,23 @@ impl Agent {
             held = self.output.grown.wait_timeout(held, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         held.0.clone()
+    }
+
+    /// Whether the agent comes up, rather than ending before.
+    pub(crate) fn comes_up(&self) -> bool {
+        let deadline = Instant::now() + DEADLINE;
+        let mut held = self.output.text.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if held.0.contains("==> Log data will now stream in as it occurs:") {
+                return true;
+            }
+            if held.1 {
+                return false;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "the agent neither came up nor ended:\n{}", held.0);
+            held = self.output.grown.wait_timeout(held, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Waits for the end of the process; its exit status and all it said.

@@ -9,7 +9,10 @@
 mod harness;
 
 mod clients;
+mod config;
 mod end;
+#[cfg(target_os = "linux")]
+mod goldens;
 mod handlers;
 mod queries;
 mod recorded;

@@ -71,9 +71,9 @@ fn what_cannot_start_says_which_and_what_to_do_and_exits_with_1() {
             "shorten some of -tag",
         ),
         (
-            vec!["-snapshot=x"],
-            "==> Error: -snapshot is not available in this version of Thane yet",
-            "start the agent without it",
+            vec!["-snapshot=no/such/directory/snap"],
+            "==> Failed to start the Serf agent: Error creating Serf: Failed to setup snapshot: failed to open snapshot: open no/such/directory/snap: no such file or directory",
+            "",
         ),
         (
             vec!["-rpc-addr=127.0.0.1"],
