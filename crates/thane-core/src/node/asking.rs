@@ -141,6 +141,7 @@ impl Node {
             return Err(CommandError::NeverFits { size: message.len(), room });
         }
         let expected = (params.end == QueryEnd::WhenAnswered).then(|| self.count_meant(&query));
+        let is_vote = matches!(purpose, Purpose::Vote(_));
         let deadline = self.timers.set(self.now + timeout, Timer::QueryEnd { ltime: wire.0, id: wire.1 });
         let asked = Asked {
             purpose,
@@ -154,7 +155,7 @@ impl Node {
         // We are a member like the others: we hear our own query, and answer it if it means us.
         self.query_arrived(&query);
         // Differs from Serf: a question asked while nobody is there does not wait for whoever joins later, when it is long over.
-        if self.detector_has_company() {
+        if is_vote || self.detector_has_company() {
             self.queue_serf(Queue::Queries, &message, None);
         }
         Ok(())
