@@ -54,7 +54,8 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     drop(progress);
     findings.extend(checks::all(&own, &troubled, &peers));
     findings.sort_by_key(|finding| finding.severity);
-    let report = Report { own: &own, peers: &peers, findings: &findings, unchecked: checks::unchecked(&own, &peers) };
+    let report =
+        Report { own: &own, peers: &peers, findings: &findings, unchecked: checks::unchecked(&own, &peers) };
     let text = match format {
         Format::Text => report.as_text(width()),
         Format::Json => as_json(&report.document())?,
