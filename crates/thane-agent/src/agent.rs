@@ -11,6 +11,7 @@ mod config;
 mod delivery;
 pub(crate) mod event;
 pub(crate) mod filter;
+mod host;
 mod keyring_file;
 pub(crate) mod keys;
 mod operations;

@@ -15,8 +15,10 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
 use tracing::warn;
 
+use crate::agent::Agent;
 use crate::agent::event::AgentEvent;
 use crate::agent::filter::EventFilter;
+use crate::metrics::Metrics;
 
 /// Events waiting in one handler's lane. Further ones are dropped and counted.
 const LANE_EVENTS_MAX: usize = 1024;
@@ -89,10 +91,10 @@ struct Drops {
 
 impl Handlers {
     /// Starts a lane for each handler. The tasks end when this and all its clones are gone and the lanes are empty.
-    pub(crate) fn start(specs: &[HandlerSpec], node: &thane::Node, tasks: &mut JoinSet<()>) -> Self {
+    pub(crate) fn start(specs: &[HandlerSpec], agent: &Agent, tasks: &mut JoinSet<()>) -> Self {
         let lanes = specs.iter().map(|spec| {
             let (queue, events) = mpsc::channel(LANE_EVENTS_MAX);
-            tasks.spawn(run_lane(spec.clone(), events, node.clone()));
+            tasks.spawn(run_lane(spec.clone(), events, agent.node.clone(), agent.metrics.clone()));
             Lane { spec: spec.clone(), queue, drops: std::sync::Mutex::default() }
         });
         Self { lanes: lanes.collect() }
@@ -129,12 +131,21 @@ impl Lane {
     }
 }
 
-async fn run_lane(spec: HandlerSpec, mut events: mpsc::Receiver<Arc<AgentEvent>>, node: thane::Node) {
+async fn run_lane(
+    spec: HandlerSpec,
+    mut events: mpsc::Receiver<Arc<AgentEvent>>,
+    node: thane::Node,
+    metrics: Option<Metrics>,
+) {
     while let Some(event) = events.recv().await {
         // Each filter is a handler of its own: an event that passes two runs the script twice, as in Serf.
         for _match in spec.filters.iter().filter(|filter| event.passes(filter)) {
             let own_tags = node.tags().await;
+            let start = Instant::now();
             invoke::run(&spec.script, &event, node.name(), &own_tags).await;
+            if let Some(metrics) = &metrics {
+                metrics.handler_ran(&spec.script, start.elapsed());
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ mod layer;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(crate) use console::Console;
 use jiff::Timestamp;
@@ -21,6 +21,7 @@ use jiff::tz::TimeZone;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::format::for_terminal;
+use crate::syslog::SyslogSink;
 
 /// Lines kept for clients that begin to monitor, and at most so many held back during start-up. (Serf: `agent.go`,
 /// 512.)
@@ -118,6 +119,7 @@ struct Shared {
     level: AtomicU8,
     console: Console,
     time_zone: TimeZone,
+    syslog: OnceLock<SyslogSink>,
     state: Mutex<State>,
 }
 
@@ -155,9 +157,16 @@ impl Log {
             level: AtomicU8::new(level as u8),
             console,
             time_zone: TimeZone::system(),
+            syslog: OnceLock::new(),
             state: Mutex::new(state),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Gives the system's log each line at the agent's level and above from now on. Only the first one counts.
+    pub(crate) fn also_to(&self, syslog: SyslogSink) {
+        // Nobody gives a second one.
+        _ = self.shared.syslog.set(syslog);
     }
 
     /// Makes this the log of the whole process.
@@ -219,8 +228,13 @@ impl Log {
             }
         }
         state.ring.push_back(line.clone());
-        if state.gate == Gate::Open && line.level >= self.level() {
-            self.shared.console.log_line(&line.text);
+        if line.level >= self.level() {
+            if state.gate == Gate::Open {
+                self.shared.console.log_line(&line.text);
+            }
+            if let Some(syslog) = self.shared.syslog.get() {
+                syslog.write(line.level, &line.text);
+            }
         }
         let mut due = Vec::new();
         state.monitors.retain(|(level, sink)| {

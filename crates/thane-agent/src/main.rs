@@ -11,12 +11,9 @@ mod handlers;
 mod hostport;
 mod logging;
 mod losses;
-#[allow(dead_code, reason = "the configuration that starts it comes next")]
 mod mdns;
-#[allow(dead_code, reason = "the configuration that starts it comes next")]
 mod metrics;
 mod rpc_server;
-#[allow(dead_code, reason = "the configuration that starts it comes next")]
 mod syslog;
 
 use std::ffi::OsString;

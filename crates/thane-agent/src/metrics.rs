@@ -205,6 +205,7 @@ impl Metrics {
         self.record(&mut self.lock(), &Name::plain(name), Kind::Counter, 1, 1.0);
     }
 
+    #[cfg(test)]
     /// Notes how long something took that has a name of Serf's own, such as `serf.snapshot.appendLine`.
     pub(crate) fn timer(&self, name: &'static str, took: Duration) {
         self.record(&mut self.lock(), &Name::plain(name), Kind::Timer, 1, took.as_secs_f64() * 1_000.0);

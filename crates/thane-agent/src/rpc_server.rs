@@ -134,6 +134,9 @@ impl RpcServer {
             match accepted {
                 Ok((stream, peer)) if clients.len() < CLIENTS_MAX => {
                     info!(target: "agent.ipc", "Accepted client: {peer}");
+                    if let Some(metrics) = &agent.metrics {
+                        metrics.ipc_accepted();
+                    }
                     clients.spawn(serve(stream, peer, Arc::clone(&agent), Arc::clone(&auth)));
                 }
                 Ok((_refused, peer)) => {

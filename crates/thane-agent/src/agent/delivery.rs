@@ -67,6 +67,12 @@ impl Delivery {
     }
 
     fn take(&mut self, event: Event) {
+        if let Some(metrics) = &self.agent.metrics {
+            metrics.library_event(&event);
+            if let Event::Query(query) = &event {
+                metrics.query(&query.name);
+            }
+        }
         if let Some(line) = event::log_line(&event, &self.own_name) {
             if is_ours(&event) {
                 debug!(target: "thane::serf", "{line}");

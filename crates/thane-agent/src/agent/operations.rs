@@ -13,6 +13,7 @@ use super::tags_file::TagsFile;
 use crate::format::go_quote;
 use crate::handlers::HandlerSpec;
 use crate::logging::Log;
+use crate::metrics::Metrics;
 use crate::rpc_server::diagnose::Diagnostics;
 use crate::rpc_server::streams::Streams;
 
@@ -34,6 +35,8 @@ pub(crate) struct Agent {
     pub(crate) diagnostics: Diagnostics,
     /// For the stats; the handlers themselves are where events are delivered.
     handlers: Mutex<Vec<HandlerSpec>>,
+    /// What counts; none in tests.
+    pub(crate) metrics: Option<Metrics>,
     tags_file: Option<TagsFile>,
     /// What the node speaks, which says what its tags may be.
     protocol: u8,
@@ -62,12 +65,19 @@ impl Agent {
             streams: Streams::default(),
             diagnostics: Diagnostics::default(),
             handlers: Mutex::new(handlers),
+            metrics: None,
             tags_file: None,
             protocol: PROTOCOL_MAX,
             tags_change: tokio::sync::Mutex::new(()),
             leaving: watch::Sender::new(Leaving::NotYet),
             shutdown: watch::Sender::new(false),
         }
+    }
+
+    /// Counts here what it does.
+    pub(super) fn with_metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     /// Keeps tags that change in this file, if they fit into what this version of the protocol announces.

@@ -12,10 +12,11 @@ use thane::{NAME_BYTES_MAX, Profile, Tags, USER_EVENT_BYTES_MAX};
 
 use super::config::{self, Layer};
 use super::tags_file::TagsFile;
-use super::{address, base64_key};
+use super::{address, base64_key, host};
 use crate::goflags::{FlagSet, GoDuration, Parsed};
 use crate::handlers::HandlerSpec;
 use crate::hostport;
+use crate::metrics::MetricsConfig;
 
 /// Least interval between two attempts to join, and least time that a broadcast is given.
 const DURATION_MIN: Duration = Duration::from_secs(1);
@@ -61,6 +62,7 @@ pub(super) struct Settings {
     pub(super) tuning: Tuning,
     pub(super) statsite_addr: Option<String>,
     pub(super) statsd_addr: Option<String>,
+    pub(super) metrics_addr: Option<String>,
     config: Layer,
     /// To be shown before the agent starts, and on each reload.
     pub(super) warnings: Vec<String>,
@@ -191,6 +193,7 @@ impl Settings {
             tuning: tuning(&config)?,
             statsite_addr: owned(config.text("statsite_addr")),
             statsd_addr: owned(config.text("statsd_addr")),
+            metrics_addr: owned(config.text("metrics_addr")),
             warnings,
             config,
         })
@@ -201,7 +204,6 @@ impl Settings {
     /// # Errors
     /// The first problem, as it is to be shown.
     pub(super) async fn place(&self) -> Result<Place, String> {
-        refuse_missing(&self.config)?;
         let bind = address::resolve(&self.bind).await.map_err(|reason| {
             format!("Invalid bind address: {reason}; write -bind=HOST:PORT with an address of this machine")
         })?;
@@ -256,6 +258,16 @@ impl Settings {
         &self.profile
     }
 
+    /// Where metrics go.
+    pub(super) fn metrics(&self) -> MetricsConfig {
+        MetricsConfig {
+            host: host::name(),
+            statsd_addr: self.statsd_addr.clone(),
+            statsite_addr: self.statsite_addr.clone(),
+            metrics_addr: self.metrics_addr.clone(),
+        }
+    }
+
     /// Whether an address to announce was given.
     pub(super) fn is_advertised(&self) -> bool {
         self.advertise.is_some()
@@ -274,24 +286,6 @@ impl Settings {
     /// Whether traffic is encrypted.
     pub(super) fn is_encrypted(&self) -> bool {
         self.encrypt_key.is_some() || self.keyring_file.is_some()
-    }
-}
-
-/// Keys of Serf's that this version does nothing with. Ignoring one silently would run an agent that its operator did not
-/// ask for.
-const MISSING: [(&str, &str); 4] = [
-    ("discover", "-discover"),
-    ("statsd_addr", "statsd_addr"),
-    ("statsite_addr", "statsite_addr"),
-    ("enable_syslog", "-syslog"),
-];
-
-fn refuse_missing(config: &Layer) -> Result<(), String> {
-    match MISSING.into_iter().find(|(key, _shown)| config.is_given(key)) {
-        None => Ok(()),
-        Some((_key, shown)) => Err(format!(
-            "Error: {shown} is not available in this version of Thane yet; start the agent without it"
-        )),
     }
 }
 

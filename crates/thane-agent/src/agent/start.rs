@@ -11,12 +11,14 @@ use tracing::{info, warn};
 
 use super::banner::{self, Row};
 use super::delivery::deliver_events;
-use super::keyring_file;
 use super::operations::{Agent, PROTOCOL_MAX, check_tags};
 use super::settings::{Place, Settings};
+use super::{host, keyring_file};
 use crate::handlers::Handlers;
 use crate::hostport;
 use crate::logging::{Console, Log};
+use crate::mdns::{self, MdnsConfig, MdnsHandle};
+use crate::metrics::Metrics;
 use crate::rpc_server::{AuthKey, RpcServer};
 
 /// Room that the leave's time limit has beyond what the node itself may take.
@@ -29,6 +31,8 @@ pub(super) struct Running {
     pub(super) leave_limit: Duration,
     /// The RPC server with its clients; ends when dropped.
     pub(super) server: JoinSet<()>,
+    /// Finds others; ends when dropped.
+    pub(super) discovery: Option<MdnsHandle>,
     /// Delivers events. It ends by itself when the node has stopped.
     pub(super) events: JoinSet<()>,
     /// Those that run; replaced on a reload.
@@ -44,6 +48,7 @@ pub(super) struct Running {
 pub(super) async fn start(
     console: &Console,
     log: &Log,
+    metrics: &Metrics,
     settings: &Settings,
     place: &Place,
 ) -> Result<Running, String> {
@@ -54,20 +59,30 @@ pub(super) async fn start(
     let (node, events) = start_node(settings, place, tags)
         .await
         .map_err(|reason| format!("Failed to start the Serf agent: {reason}"))?;
-    let auth = AuthKey::required(settings.rpc_auth.as_deref().unwrap_or_default());
-    let server = match RpcServer::bind(&settings.rpc_addr, auth).await {
-        Ok(server) => server,
+    let protocol = protocol.ok().flatten().unwrap_or(PROTOCOL_MAX);
+    let agent = Agent::new(node, log.clone(), settings.handlers.clone());
+    let agent = agent.with_tags_file(settings.tags_file.clone(), protocol).with_metrics(metrics.clone());
+    let agent = Arc::new(agent);
+    let listening = match discover(settings, &agent) {
+        Ok(discovery) => {
+            let auth = AuthKey::required(settings.rpc_auth.as_deref().unwrap_or_default());
+            let server = RpcServer::bind(&settings.rpc_addr, auth).await;
+            server
+                .map(|server| (discovery, server))
+                .map_err(|reason| format!("Error starting RPC listener: {reason}"))
+        }
+        Err(reason) => Err(format!("Error starting mDNS listener: {reason}")),
+    };
+    let (discovery, server) = match listening {
+        Ok(listening) => listening,
         Err(reason) => {
-            node.shutdown().await;
-            return Err(format!("Error starting RPC listener: {reason}"));
+            agent.node.shutdown().await;
+            return Err(reason);
         }
     };
     console.output("Starting Serf agent RPC...");
-    let protocol = protocol.ok().flatten().unwrap_or(PROTOCOL_MAX);
-    let agent = Agent::new(node, log.clone(), settings.handlers.clone());
-    let agent = Arc::new(agent.with_tags_file(settings.tags_file.clone(), protocol));
     let mut lanes = JoinSet::new();
-    let handlers = watch::Sender::new(Handlers::start(&settings.handlers, &agent.node, &mut lanes));
+    let handlers = watch::Sender::new(Handlers::start(&settings.handlers, &agent, &mut lanes));
     let mut delivery = JoinSet::new();
     delivery.spawn(deliver_events(events, Arc::clone(&agent), handlers.subscribe()));
     let rpc_addr = shown_rpc_addr(&settings.rpc_addr, &server);
@@ -79,7 +94,30 @@ pub(super) async fn start(
         warn!(target: "agent", "{warning}");
     }
     let leave_limit = leave_limit(settings, place);
-    Ok(Running { agent, leave_limit, server: serving, events: delivery, handlers, lanes })
+    Ok(Running { agent, leave_limit, server: serving, discovery, events: delivery, handlers, lanes })
+}
+
+/// Starts to find others by multicast DNS, if that is wanted.
+fn discover(settings: &Settings, agent: &Arc<Agent>) -> Result<Option<MdnsHandle>, String> {
+    let Some(wanted) = settings.discovery.clone() else { return Ok(None) };
+    if let Some(interface) = &wanted.interface {
+        info!(target: "agent", "Starting mDNS listener on interface {interface}");
+    }
+    let config = MdnsConfig {
+        cluster: wanted.cluster,
+        node: agent.node.name().to_owned(),
+        host: host::name(),
+        advertise: agent.node.advertise_addr(),
+        interface: wanted.interface,
+        disable_ipv4: wanted.disable_ipv4,
+        disable_ipv6: wanted.disable_ipv6,
+    };
+    let (agent, replay) = (Arc::clone(agent), settings.replay_on_join);
+    let join = move |addresses: Vec<String>| {
+        let agent = Arc::clone(&agent);
+        async move { agent.join(&addresses, replay).await }
+    };
+    mdns::start(config, join).map(Some).map_err(|reason| reason.to_string())
 }
 
 /// Reads the tags and checks the keys that are kept in files; the tags to begin with.

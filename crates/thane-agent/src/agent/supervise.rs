@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thane::Stopped;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
@@ -15,6 +16,8 @@ use crate::exit::Exit;
 use crate::goflags::{GoDuration, Parsed};
 use crate::handlers::Handlers;
 use crate::logging::{Console, Log, LogLevel};
+use crate::metrics::Metrics;
+use crate::syslog::SyslogSink;
 
 /// How long handlers that were already due may take to begin and end once the agent has left: its own leave is an
 /// event too, and scripts take a service off a load balancer by it.
@@ -39,6 +42,18 @@ pub(super) async fn run(console: &Console, flags: &Parsed) -> Exit {
             return refuse(console, &invalid_level(&unknown));
         }
     };
+    let log = Log::new(level, console.clone());
+    if let Some(facility) = &settings.syslog {
+        match SyslogSink::open(facility) {
+            Ok(syslog) => log.also_to(syslog),
+            Err(reason) => return refuse(console, &reason),
+        }
+    }
+    let mut sinks = JoinSet::new();
+    let metrics = match Metrics::start(&settings.metrics(), &mut sinks).await {
+        Ok(metrics) => metrics,
+        Err(reason) => return refuse(console, &reason),
+    };
     let place = match settings.place().await {
         Ok(place) => place,
         Err(reason) => return refuse(console, &reason),
@@ -46,13 +61,15 @@ pub(super) async fn run(console: &Console, flags: &Parsed) -> Exit {
     if let Some(interface) = &place.interface {
         console.output(&format!("Using interface '{interface}' address '{}'", place.bind.ip()));
     }
-    let log = Log::new(level, console.clone());
     if let Err(reason) = log.install() {
         return refuse(console, &format!("Error setting up the log: {reason}"));
     }
-    let started = start(console, &log, &settings, &place).await;
+    let started = start(console, &log, &metrics, &settings, &place).await;
     let running = match started {
-        Ok(running) => running,
+        Ok(running) => {
+            metrics.watch(&running.agent.node, &mut sinks);
+            running
+        }
         Err(reason) => {
             // Differs from Serf, which throws the lines away that would tell what happened before.
             log.open_gate();
@@ -243,7 +260,7 @@ impl Supervisor<'_> {
             return;
         }
         let Running { agent, handlers, lanes, .. } = &mut self.running;
-        handlers.send_replace(Handlers::start(&new.handlers, &agent.node, lanes));
+        handlers.send_replace(Handlers::start(&new.handlers, agent, lanes));
         agent.list_handlers(&new.handlers);
     }
 
@@ -266,8 +283,9 @@ impl Supervisor<'_> {
     }
 
     async fn stop(self) {
-        let Running { agent, mut server, mut events, handlers, mut lanes, .. } = self.running;
-        drop(handlers);
+        let Running { agent, mut server, mut events, discovery, handlers, mut lanes, .. } = self.running;
+        // Nobody is joined any more, and no handler is given another event.
+        drop((discovery, handlers));
         info!(target: "agent", "requesting serf shutdown");
         if agent.leaving() != Leaving::Done {
             warn!(target: "thane::serf", "Shutdown without a Leave");

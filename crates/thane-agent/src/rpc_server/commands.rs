@@ -98,6 +98,9 @@ impl Session {
     /// Answers a request.
     pub(super) async fn handle(&mut self, seq: u64, request: Request) -> Next {
         let command = request.command();
+        if let Some(metrics) = &self.agent.metrics {
+            metrics.ipc_command();
+        }
         if self.turns_away(&command) {
             self.refuse_and_close(&Response::new(seq, error_text::HANDSHAKE_REQUIRED), &command);
             return Next::Close;

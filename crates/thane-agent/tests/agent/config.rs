@@ -1,7 +1,9 @@
 //! What configuration files and a reload do to a running agent.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use thane_wire::rpc::{Request, error_text};
@@ -64,11 +66,11 @@ fn a_reload_replaces_handlers_level_and_tags_and_names_what_needs_a_restart() {
         assert_eq!(sent, [json!({"Error": "", "Seq": seq})]);
     };
     event(2);
-    let deadline = std::time::Instant::now() + DEADLINE;
+    let deadline = Instant::now() + DEADLINE;
     let wait_for = |file: &PathBuf| {
         while !file.exists() {
-            assert!(std::time::Instant::now() < deadline, "{} was not written", file.display());
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            assert!(Instant::now() < deadline, "{} was not written", file.display());
+            std::thread::sleep(Duration::from_millis(5));
         }
     };
     wait_for(&old);
@@ -143,4 +145,62 @@ fn a_key_ring_file_encrypts() {
     let (status, _output) = Agent::spawn(&["-node=third", &join]).wait();
     assert_eq!(status.code(), Some(1), "without a key nobody joins");
     assert_eq!(fs::read_to_string(&file).unwrap(), keys, "nothing changed, nothing is written");
+}
+
+#[test]
+fn metrics_go_to_statsd_and_are_served_to_prometheus() {
+    let directory = Directory::new("metrics");
+    let statsd = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    statsd.set_read_timeout(Some(DEADLINE)).unwrap();
+    // Free a moment ago; nobody else here takes ports of this address.
+    let free = std::net::TcpListener::bind("127.0.0.9:0").unwrap().local_addr().unwrap();
+    let text = format!(r#"{{"statsd_addr": "{}", "metrics_addr": "{free}"}}"#, statsd.local_addr().unwrap());
+    let file = directory.write("c.json", &text);
+    let agent = Agent::start(&[&format!("-config-file={file}")]);
+    drop(agent.client());
+    let (deadline, mut received) = (Instant::now() + DEADLINE, String::new());
+    while !received.contains("serf-agent.agent.ipc.accept:1") {
+        assert!(Instant::now() < deadline, "{received}");
+        let mut datagram = [0; 2048];
+        let bytes = statsd.recv(&mut datagram).unwrap();
+        received.push_str(&String::from_utf8_lossy(&datagram[..bytes]));
+    }
+    let mut page = std::net::TcpStream::connect(free).unwrap();
+    page.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    page.read_to_string(&mut answer).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200")
+            && answer.contains("thane_metrics_lost_total{sink=\"statsd\"} 0\n"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn the_banner_names_the_cluster_to_discover() {
+    let agent = Agent::start(&["-discover=a cluster of its own"]);
+    let banner = agent.wait_for("mDNS cluster");
+    assert!(banner.contains("\n                   mDNS cluster: a cluster of its own\n"), "{banner}");
+    let (status, output) = Agent::spawn(&["-discover=x", "-mdns-iface=nosuch0"]).wait();
+    assert_eq!(status.code(), Some(1), "{output}");
+    assert!(
+        output.starts_with("==> Invalid mDNS network interface: route ip+net: no such network interface"),
+        "{output}"
+    );
+}
+
+/// What a key ring file, a tags file and a snapshot have in common: the next start finds what the last one left.
+#[test]
+fn a_snapshot_finds_the_cluster_again() {
+    let directory = Directory::new("snapshot");
+    let snapshot = format!("-snapshot={}", directory.0.join("snap").display());
+    let first = Agent::start(&["-node=first"]);
+    let join = format!("-join={}", first.address("Bind addr"));
+    let second = Agent::start(&["-node=second", &snapshot, &join]);
+    assert!(second.said().contains("                       Snapshot: true\n"), "{}", second.said());
+    first.wait_for("EventMemberJoin: second");
+    second.signal("TERM");
+    assert_eq!(second.wait().0.code(), Some(1));
+    let again = Agent::start(&["-node=second", &snapshot]);
+    again.wait_for("EventMemberJoin: first");
 }

@@ -174,6 +174,8 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("query_response_size_limit", Kind::Int, "Longest answer to a query in bytes."),
     Key::new("statsite_addr", Kind::Text, "Address of a statsite server to send metrics to."),
     Key::new("statsd_addr", Kind::Text, "Address of a statsd server to send metrics to."),
+    Key::new("metrics_addr", Kind::Text, "Address to serve Prometheus' text on at /metrics, HOST:PORT. Thane only.")
+        .flag("metrics-addr"),
     Key::new("MsgpackUseNewTimeFormat", Kind::Ignored, "Known to the newest Serf; nothing depends on it."),
 ];
 

@@ -77,11 +77,6 @@ impl Layer {
         }
     }
 
-    /// Whether anybody gave the key a value, be it the default.
-    pub(in crate::agent) fn is_given(&self, name: &str) -> bool {
-        self.settings.contains_key(name)
-    }
-
     /// Keys whose values differ in `new`, but that a reload does not change.
     pub(in crate::agent) fn changed_for_later(&self, new: &Self) -> Vec<&'static str> {
         let keys = KEYS.iter().filter(|key| !key.reloads);
