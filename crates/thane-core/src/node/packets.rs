@@ -16,6 +16,10 @@ use crate::timers::Timer;
 
 /// Most pings that are relayed for others at one time.
 const RELAYED_PINGS_MAX: usize = 4096;
+/// After which part of the probe timeout a relay says that it hears nothing (Lifeguard, section 4.1: 80 %).
+/// Differs from Serf: it waits for the whole of it. With the usual settings, half of the requester's time has passed when it asks and the
+/// relay takes the other half, so that its nack always comes too late, and every failed probe counts against the requester's own health.
+const NACK_AFTER: f64 = 0.8;
 /// The memberlist protocol version from which a peer understands the checksum header.
 const CHECKSUM_PROTOCOL_MIN: u8 = 5;
 
@@ -26,6 +30,8 @@ pub(crate) struct RelayedPing {
     /// The requester's sequence number.
     seq: u32,
     wants_nack: bool,
+    /// The nack is due or sent; the answer may still come.
+    overdue: bool,
 }
 
 impl Node {
@@ -122,19 +128,30 @@ impl Node {
         let to = SocketAddr::new(target.to_canonical(), port);
         let seq = self.next_seq();
         let requester = reply_address(request.source_addr, request.source_port, from);
-        self.relayed_pings.insert(seq, RelayedPing { requester, seq: request.seq, wants_nack: request.nack });
-        self.timers.set(self.now + self.config.probe_timeout, Timer::RelayExpired { seq });
+        self.relayed_pings.insert(
+            seq,
+            RelayedPing { requester, seq: request.seq, wants_nack: request.nack, overdue: false },
+        );
+        self.timers
+            .set(self.now + self.config.probe_timeout.mul_f64(NACK_AFTER), Timer::RelayExpired { seq });
         let checksum = self.checksum_by_name(request.node);
         let message = self.encode_ping(seq, request.node);
         self.send_with_gossip(to, checksum, message);
     }
 
+    /// First the nack, while it can still arrive in time; the answer itself is awaited until the whole probe timeout is over.
     pub(super) fn relay_expired(&mut self, seq: u32) {
-        let Some(relayed) = self.relayed_pings.remove(&seq) else { return };
-        if relayed.wants_nack {
-            let mut message = Vec::new();
-            Nack { seq: relayed.seq }.encode(&mut message);
-            self.send_with_gossip(relayed.requester, Checksum::Omit, message);
+        let Some(relayed) = self.relayed_pings.get_mut(&seq) else { return };
+        if !std::mem::replace(&mut relayed.overdue, true) {
+            let rest = self.config.probe_timeout.mul_f64(1.0 - NACK_AFTER);
+            self.timers.set(self.now + rest, Timer::RelayExpired { seq });
+            if relayed.wants_nack {
+                let (requester, mut message) = (relayed.requester, Vec::new());
+                Nack { seq: relayed.seq }.encode(&mut message);
+                self.send_with_gossip(requester, Checksum::Omit, message);
+            }
+        } else {
+            self.relayed_pings.remove(&seq);
         }
     }
 
