@@ -130,12 +130,7 @@ const COMMANDS: &[Command] = &[
         flags: leave::flags,
         run: Run::Parsed(leave::run),
     },
-    Command {
-        name: "man",
-        synopsis: "Print a manual page",
-        flags: man::flags,
-        run: Run::Parsed(man::run),
-    },
+    Command { name: "man", synopsis: "Print a manual page", flags: man::flags, run: Run::Parsed(man::run) },
     Command {
         name: "members",
         synopsis: "List the members of the cluster",

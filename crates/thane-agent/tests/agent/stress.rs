@@ -47,7 +47,10 @@ fn malformed_requests_do_not_disturb_those_who_listen() {
     const EVENTS: u64 = 200;
     let agent = Agent::start(&["-node=alpha"]);
     let mut listener = agent.client();
-    assert_eq!(listener.ask(2, &Request::Stream { filter: "user:ours".to_owned(), immediate: false }, 1), [ok(2)]);
+    assert_eq!(
+        listener.ask(2, &Request::Stream { filter: "user:ours".to_owned(), immediate: false }, 1),
+        [ok(2)]
+    );
     assert_eq!(listener.ask(3, &Request::Monitor { log_level: "err".to_owned() }, 1), [ok(3)]);
     let address = agent.address("RPC addr");
     let attackers = thread::spawn(move || {

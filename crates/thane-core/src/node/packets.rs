@@ -142,16 +142,17 @@ impl Node {
     /// First the nack, while it can still arrive in time; the answer itself is awaited until the whole probe timeout is over.
     pub(super) fn relay_expired(&mut self, seq: u32) {
         let Some(relayed) = self.relayed_pings.get_mut(&seq) else { return };
-        if !std::mem::replace(&mut relayed.overdue, true) {
-            let rest = self.config.probe_timeout.mul_f64(1.0 - NACK_AFTER);
-            self.timers.set(self.now + rest, Timer::RelayExpired { seq });
-            if relayed.wants_nack {
-                let (requester, mut message) = (relayed.requester, Vec::new());
-                Nack { seq: relayed.seq }.encode(&mut message);
-                self.send_with_gossip(requester, Checksum::Omit, message);
-            }
-        } else {
+        if std::mem::replace(&mut relayed.overdue, true) {
             self.relayed_pings.remove(&seq);
+            return;
+        }
+        let (requester, seq_asked, wants_nack) = (relayed.requester, relayed.seq, relayed.wants_nack);
+        let rest = self.config.probe_timeout.mul_f64(1.0 - NACK_AFTER);
+        self.timers.set(self.now + rest, Timer::RelayExpired { seq });
+        if wants_nack {
+            let mut message = Vec::new();
+            Nack { seq: seq_asked }.encode(&mut message);
+            self.send_with_gossip(requester, Checksum::Omit, message);
         }
     }
 
