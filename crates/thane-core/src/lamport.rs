@@ -1,7 +1,7 @@
 //! Lamport clocks.
 
-/// A jump of more than this ahead of our clock is refused: no cluster sends 2^40 messages between two exchanges, but one hostile
-/// time near 2^64 would make every later message look too old.
+/// A jump of more than this ahead of our clock is refused: no cluster sends 2^40 messages between two exchanges, and after
+/// such a jump every later message would look too old to us.
 pub(crate) const LAMPORT_JUMP_MAX: u64 = 1 << 40;
 
 /// A counter that runs ahead of everything it has seen. (Serf: `lamport.go`.)

@@ -61,8 +61,7 @@ impl Node {
             return None;
         }
         let ip = ip_from_bytes(alive.addr);
-        // Differs from Serf: it stores addresses of any length, incarnation 0 as a hidden dead entry, and members whose versions fit
-        // nobody.
+        // Differs from Serf: stricter about addresses, names, versions and the incarnation of those that are not known yet.
         let refusal = if alive.node.is_empty() {
             "it has no name"
         } else if ip.is_none() {

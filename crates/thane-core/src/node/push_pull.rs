@@ -100,8 +100,8 @@ impl Node {
 
     /// Takes over what a peer knows. `op` is our own join, if this is the reply to one.
     ///
-    /// Differs from Serf: there a single member with unfitting versions makes the whole exchange fail, for everybody; here that
-    /// member is left out, and the exchange fails only if nothing of it fits.
+    /// Differs from Serf, which judges an exchange as a whole: a member whose versions do not fit is left out, and the exchange fails only if
+    /// nothing of it fits.
     pub(super) fn merge(
         &mut self,
         peer: SocketAddr,

@@ -308,8 +308,8 @@ impl Node {
     }
 }
 
-/// Whether every member can read this query: its filters and a key query's payload begin with a type byte, which not every member looks
-/// for. Differs from Serf: what is not whole goes no further here.
+/// Whether this query is whole: its filters and a key query's payload begin with a type byte.
+/// Differs from Serf: what is not whole goes no further here.
 fn is_whole(query: &Query<'_>) -> bool {
     let needs_payload =
         matches!(query.name.strip_prefix(INTERNAL_PREFIX), Some("install-key" | "use-key" | "remove-key"));
