@@ -63,6 +63,7 @@ use crate::broadcast_queue::BroadcastQueue;
 use crate::config::{Config, ConfigError};
 use crate::event::{Cause, Change, Event};
 use crate::lamport::LamportClock;
+use crate::measure::{Measure, Measurements};
 use crate::member::{Member, State, Status};
 use crate::notice::{Layer, Level, Notice};
 use crate::notice_limit::NoticeLimit;
@@ -126,6 +127,10 @@ pub struct Node {
     timers: Timers,
     outputs: VecDeque<Output>,
     counters: Counters,
+    /// What was measured and not taken yet; `None` until somebody wants to know.
+    measurements: Option<Measurements>,
+    /// Size of our state as it was last sent.
+    local_state_bytes: usize,
     notice_limit: NoticeLimit,
 
     life: LifeState,
@@ -226,6 +231,8 @@ impl Node {
             timers: Timers::default(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
+            measurements: None,
+            local_state_bytes: 0,
             notice_limit: NoticeLimit::default(),
             life: LifeState::Alive,
             said_goodbye: false,
@@ -509,6 +516,7 @@ impl Node {
         Stats {
             members: self.table.with_status(),
             live: self.table.live(),
+            suspect: self.table.iter().filter(|(_, entry)| entry.state == State::Suspect).count(),
             failed: self.table.failed().len(),
             left: self.table.left().len(),
             health_score: self.awareness.score(),
@@ -519,6 +527,7 @@ impl Node {
             intent_queue: self.intents.len(),
             event_queue: self.events.len(),
             query_queue: self.queries.len(),
+            local_state_bytes: self.local_state_bytes,
             encrypted: !self.codec.config().keyring.is_empty(),
             coordinate_resets: self.vivaldi.as_ref().map(VivaldiClient::resets),
         }
@@ -527,6 +536,18 @@ impl Node {
     /// Its counters.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// What was measured since the last call. The first call is what begins it: a node that nobody asks measures nothing.
+    pub fn take_measurements(&mut self) -> Measurements {
+        std::mem::take(self.measurements.get_or_insert_default())
+    }
+
+    /// Keeps a measurement, if somebody wants them.
+    fn measure(&mut self, measure: Measure, value: f64) {
+        if let Some(measurements) = &mut self.measurements {
+            measurements.add(measure, value);
+        }
     }
 
     /// The settings it runs with. Tags are the current ones.

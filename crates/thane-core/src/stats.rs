@@ -7,6 +7,8 @@ pub struct Stats {
     pub members: usize,
     /// Members alive or suspect for the failure detector, this node included.
     pub live: usize,
+    /// Of them, those that are suspect.
+    pub suspect: usize,
     /// Members failed.
     pub failed: usize,
     /// Members that left.
@@ -27,6 +29,8 @@ pub struct Stats {
     pub event_queue: usize,
     /// Queries waiting to be gossiped.
     pub query_queue: usize,
+    /// Bytes of our whole state as the last exchange sent it, before compression and encryption; 0 before the first.
+    pub local_state_bytes: usize,
     /// Whether what we send is encrypted.
     pub encrypted: bool,
     /// How often our own coordinate became unusable and began again; `None` when coordinates are turned off.
@@ -80,6 +84,8 @@ counters! {
     stream_bytes_sent,
     /// Bytes read from streams.
     stream_bytes_received,
+    /// Rounds of gossip, those with nothing to say among them.
+    gossip_rounds,
     /// Probes begun.
     probes,
     /// Probes answered in any way.
@@ -128,7 +134,13 @@ counters! {
     queries_given_up,
     /// Responses and acks to queries that were over or unknown.
     query_responses_late,
-    /// Responses and acks that came twice, or unasked.
+    /// Acks to queries of ours.
+    query_acks,
+    /// Responses to queries of ours.
+    query_responses,
+    /// Acks that came twice, or unasked.
+    query_acks_duplicate,
+    /// Responses that came twice.
     query_responses_duplicate,
     /// Query responses and acks sent.
     query_responses_sent,

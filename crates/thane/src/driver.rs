@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thane_core::{
-    BroadcastTimeout, CommandError, Config, JoinFailure, KeyCommand, KeyReport, Keyring, Node as Core, OpId,
-    Outcome, Output, Prune, QueryId, QueryReply, QueryToken, Replay, RespondError, Seed, StreamFailure,
-    StreamId, Tags, Time,
+    BroadcastTimeout, CommandError, Config, JoinFailure, KeyCommand, KeyReport, Keyring, Measure,
+    Measurements, Node as Core, OpId, Outcome, Output, Prune, QueryId, QueryReply, QueryToken, Replay,
+    RespondError, Seed, StreamFailure, StreamId, Tags, Time,
 };
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -65,6 +65,7 @@ pub(crate) enum Command {
     Keys { command: KeyCommand, relay_factor: u8, reply: Reply<Result<KeyReport, CommandError>> },
     Read(Box<dyn FnOnce(&Core) + Send>),
     ReadIo { reply: Reply<IoCounters> },
+    TakeMeasurements { reply: Reply<Measurements> },
 }
 
 type Reply<T> = oneshot::Sender<T>;
@@ -157,6 +158,7 @@ pub(crate) fn start(
         snapshot,
         failures: VecDeque::new(),
         io: IoCounters::default(),
+        measurements: None,
         receive_pause: Pause::default(),
         accept_pause: Pause::default(),
         must_stop: None,
@@ -242,6 +244,8 @@ struct Driver {
     /// What went wrong while doing what the core said, to be told to it afterwards.
     failures: VecDeque<Failure>,
     io: IoCounters,
+    /// What we measured ourselves; `None` until somebody wants to know.
+    measurements: Option<Measurements>,
     receive_pause: Pause,
     accept_pause: Pause,
     must_stop: Option<Stopped>,
@@ -320,8 +324,7 @@ impl Driver {
             let busy = self.receive_packets() | self.receive_stream_events();
             let now = self.now();
             if self.core.poll_timeout() <= now {
-                self.core.handle_timeout(now);
-                self.drain();
+                self.timeout(now);
             }
             if busy {
                 // A socket that always has more would keep this task running for ever, and the runtime's thread with
@@ -333,6 +336,20 @@ impl Driver {
 
     fn now(&self) -> Time {
         Time::from_start(self.start.elapsed())
+    }
+
+    /// Has the core do what is due. What that took is a round of gossip's time if there was one: its packets are what is
+    /// sent then.
+    fn timeout(&mut self, now: Time) {
+        let rounds = self.core.counters().gossip_rounds;
+        self.core.handle_timeout(now);
+        self.drain();
+        if self.core.counters().gossip_rounds > rounds {
+            let took = self.now().since(now);
+            if let Some(measurements) = &mut self.measurements {
+                measurements.add_time(Measure::GossipRound, took);
+            }
+        }
     }
 
     /// The next moment at which something must be done by the clock.
@@ -480,8 +497,19 @@ impl Driver {
                 self.io.snapshot_records_lost = self.snapshot.as_ref().map_or(0, SnapshotWriter::lost);
                 answer(reply, self.io);
             }
+            Command::TakeMeasurements { reply } => answer(reply, self.take_measurements()),
         }
         self.drain();
+    }
+
+    /// The core's measurements and our own, from the first call on.
+    fn take_measurements(&mut self) -> Measurements {
+        let mut taken = self.core.take_measurements();
+        taken.append(std::mem::take(self.measurements.get_or_insert_default()));
+        if let Some(snapshot) = &self.snapshot {
+            taken.append(snapshot.take_measurements());
+        }
+        taken
     }
 
     fn settle(&mut self, begun: Result<OpId, CommandError>, reply: Reply<Settled>) {

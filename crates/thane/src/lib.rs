@@ -70,9 +70,10 @@ pub use query::{IncomingQuery, Query, QueryReplies, REPLY_QUEUE_MAX, Reply};
 pub use thane_core::{
     AnswerWay, BroadcastTimeout, Cause, Change, CoalesceConfig, CommandError, Config, ConfigError,
     Coordinate, Counters, DroppedPacket, Evidence, ExchangeError, JoinFailure, Key, KeyCommand, KeyError,
-    KeyReport, Keyring, LastAnswer, Layer, Level, LifeState, Member, MemberEventKind, NAME_BYTES_MAX, Notice,
-    Path, Pattern, PatternError, Periods, ProbeFailure, Prune, Replay, State, Stats, Status, StopReason,
-    Tags, TcpProbe, Time, USER_EVENT_BYTES_MAX, UserEvent, Versions,
+    KeyReport, Keyring, LastAnswer, Layer, Level, LifeState, Measure, Measurement, Measurements, Member,
+    MemberEventKind, NAME_BYTES_MAX, Notice, Path, Pattern, PatternError, Periods, ProbeFailure, Prune,
+    Replay, State, Stats, Status, StopReason, Tags, TcpProbe, Time, USER_EVENT_BYTES_MAX, UserEvent,
+    Versions,
 };
 
 /// The README's example must compile.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use thane_core::{
     BroadcastTimeout, CommandError, Config, Coordinate, Counters, DroppedPacket, Evidence, LastAnswer,
-    LifeState, Member, Node as Core, Prune, Replay, Stats, Tags, Time, vivaldi,
+    LifeState, Measurements, Member, Node as Core, Prune, Replay, Stats, Tags, Time, vivaldi,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -274,6 +274,14 @@ impl Node {
             Some(counters) => counters,
             None => self.inner.last.get().map(|last| last.io).unwrap_or_default(),
         }
+    }
+
+    /// What was measured since the last call: times and sizes of single things, for metrics that need more than a sum. The
+    /// first call is what begins it. Empty once the node has stopped.
+    ///
+    /// One reader takes them; another would get what the first has left. If the future is dropped they may be lost.
+    pub async fn take_measurements(&self) -> Measurements {
+        self.ask(|reply| Command::TakeMeasurements { reply }).await.unwrap_or_default()
     }
 
     /// Why a member is in the state it is in: the last changes of its life as this node saw them, the oldest first. At

@@ -8,10 +8,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use thane_core::Event;
 use thane_core::snapshot::{Marks, Record, Restored, SnapshotLog};
+use thane_core::{Event, Measure, Measurements};
 use tokio::sync::oneshot;
 
 use crate::error::StartError;
@@ -95,6 +96,7 @@ impl Opened {
         let (records, received) = sync_channel(RECORDS_MAX);
         let (done, finished) = oneshot::channel();
         let path = self.path.clone();
+        let measured = Measured::default();
         let writer = Writer {
             path: self.path,
             file: self.file,
@@ -103,6 +105,7 @@ impl Opened {
             trouble: None,
             compact_after: None,
             unwritable_told: 0,
+            measured: Arc::clone(&measured),
         };
         let body = move || {
             writer.run(&received);
@@ -113,7 +116,15 @@ impl Opened {
             .name("thane-snapshot".to_owned())
             .spawn(body)
             .map_err(|error| StartError::Snapshot { path, problem: format!("no thread for it: {error}") })?;
-        Ok(SnapshotWriter { records, finished, marks: Marks::default(), lost: 0, left: false, behind: None })
+        Ok(SnapshotWriter {
+            records,
+            finished,
+            marks: Marks::default(),
+            lost: 0,
+            left: false,
+            behind: None,
+            measured,
+        })
     }
 }
 
@@ -128,6 +139,7 @@ pub(crate) struct SnapshotWriter {
     left: bool,
     /// Records were left out; since when the state has not been handed over.
     behind: Option<Instant>,
+    measured: Measured,
 }
 
 impl SnapshotWriter {
@@ -163,6 +175,12 @@ impl SnapshotWriter {
         self.lost
     }
 
+    /// How long writing took since the last call. The first call is what begins it.
+    pub(crate) fn take_measurements(&self) -> Measurements {
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(measured.get_or_insert_default())
+    }
+
     fn hand_over(&mut self, record: Record) -> bool {
         match self.records.try_send(record) {
             Ok(()) => true,
@@ -184,6 +202,9 @@ impl SnapshotWriter {
     }
 }
 
+/// What the thread has measured; `None` until somebody wants to know.
+type Measured = Arc<Mutex<Option<Measurements>>>;
+
 /// The thread's state.
 struct Writer {
     path: PathBuf,
@@ -195,6 +216,7 @@ struct Writer {
     /// A compaction failed; the next may be tried then.
     compact_after: Option<Instant>,
     unwritable_told: u64,
+    measured: Measured,
 }
 
 /// The disk does not take what we write.
@@ -263,7 +285,16 @@ impl Writer {
         }
     }
 
+    /// Takes note of how long it took to write something.
+    fn measure(&self, measure: Measure, begun: Instant) {
+        let mut measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(measurements) = &mut *measured {
+            measurements.add_time(measure, begun.elapsed());
+        }
+    }
+
     fn append(&mut self) -> io::Result<()> {
+        let begun = Instant::now();
         let length = self.file.metadata()?.len();
         if length > self.bytes {
             // The rest of a write that failed, on which our next line must not be glued.
@@ -275,6 +306,7 @@ impl Writer {
         self.file.write_all(text)?;
         self.bytes += text.len() as u64;
         self.log.appended();
+        self.measure(Measure::SnapshotAppend, begun);
         Ok(())
     }
 
@@ -297,6 +329,7 @@ impl Writer {
 
     /// Puts a shorter file in the place of this one. If that fails this one stays, and stays in use.
     fn compact(&mut self) -> io::Result<()> {
+        let begun = Instant::now();
         let text = self.log.compacted();
         let beside = files::with_suffix(&self.path, ".compact");
         files::write_beside(&beside, &self.path, &text, 0o644)?;
@@ -305,6 +338,7 @@ impl Writer {
         self.file = file;
         self.bytes = text.len() as u64;
         self.log.replaced(self.bytes);
+        self.measure(Measure::SnapshotCompact, begun);
         Ok(())
     }
 

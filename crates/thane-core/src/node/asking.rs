@@ -186,8 +186,14 @@ impl Node {
         } else {
             asked.responses.insert(from.clone())
         };
+        let count = match (is_ack, news) {
+            (true, true) => &mut self.counters.query_acks,
+            (false, true) => &mut self.counters.query_responses,
+            (true, false) => &mut self.counters.query_acks_duplicate,
+            (false, false) => &mut self.counters.query_responses_duplicate,
+        };
+        *count += 1;
         if !news {
-            self.counters.query_responses_duplicate += 1;
             return;
         }
         let payload = response.payload.unwrap_or_default();

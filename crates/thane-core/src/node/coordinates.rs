@@ -6,8 +6,10 @@ use std::time::Duration;
 use thane_wire::coordinate::Coordinate;
 
 use super::Node;
+use crate::measure::Measure;
 use crate::notice::{Layer, Level};
 use crate::table::Measured;
+use crate::vivaldi;
 
 impl Node {
     /// Where this node lies in the network's space. `None` when coordinates are turned off.
@@ -53,10 +55,15 @@ impl Node {
         let Some(id) = self.table.find(name).filter(|id| self.table[*id].status.is_some()) else { return };
         let (entry, rng) = (&mut self.table[id], &mut self.rng);
         let mut filter = entry.measured.as_ref().map(|measured| measured.filter.clone()).unwrap_or_default();
+        let before = self.measurements.is_some().then(|| vivaldi.coordinate().clone());
         match vivaldi.update(&mut filter, &other, rtt, &mut || rng.unit()) {
-            Ok(_) => {
+            Ok(after) => {
+                let moved = before.and_then(|before| vivaldi::distance(&before, after));
                 self.counters.coordinate_zero_rtt += u64::from(rtt.is_zero());
                 entry.measured = Some(Box::new(Measured { coordinate: other, filter }));
+                if let Some(moved) = moved {
+                    self.measure(Measure::CoordinateMoved, moved.as_secs_f64());
+                }
             }
             Err(error) => {
                 self.counters.coordinate_rejected += 1;

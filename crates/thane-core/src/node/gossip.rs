@@ -8,6 +8,7 @@ use thane_wire::packet::Checksum;
 
 use super::Node;
 use crate::formulas::retransmit_limit;
+use crate::measure::Measure;
 use crate::member::State;
 use crate::notice::{Layer, Level};
 use crate::timers::Timer;
@@ -22,6 +23,7 @@ impl Node {
     /// (memberlist: `state.go`, gossip.)
     pub(super) fn gossip_tick(&mut self) {
         self.timers.set(self.now + self.config.gossip_interval, Timer::GossipTick);
+        self.counters.gossip_rounds += 1;
         if self.nothing_to_gossip() {
             return;
         }
@@ -82,10 +84,15 @@ impl Node {
         let others_wait = !(self.intents.is_empty() && self.queries.is_empty() && self.events.is_empty());
         let first = if others_wait { room / 4 * 3 } else { room };
         let mut used = self.take_statements(first, out);
+        let statements = out.len();
         if others_wait {
             let limit = retransmit_limit(self.config.retransmit_mult, self.table.with_status());
             for queue in [&mut self.intents, &mut self.queries, &mut self.events] {
                 used += queue.take(PART_BYTES, room - used, limit, COMPOUND_PARTS_MAX, out);
+            }
+            for message in &out[statements..] {
+                // Without memberlist's byte for messages of its users.
+                self.measure(Measure::MessageSent, (message.len() - 1) as f64);
             }
         }
     }

@@ -8,6 +8,7 @@ use thane_wire::packet::Checksum;
 
 use super::Node;
 use crate::event::{Cause, Path};
+use crate::measure::Measure;
 use crate::member::State;
 use crate::notice::Layer;
 use crate::output::Output;
@@ -85,7 +86,10 @@ impl Node {
                 };
                 self.dead(&dead, cause, via);
             }
-            Message::User(payload) => self.serf_message(payload, via),
+            Message::User(payload) => {
+                self.measure(Measure::MessageReceived, payload.len() as f64);
+                self.serf_message(payload, via);
+            }
             other => self.drop_message(Layer::Memberlist, "message_dropped", || {
                 format!("dropped a message from {from}: {other:?} does not belong in a packet")
             }),

@@ -14,6 +14,7 @@ use thane_wire::gossip::{Ack, IndirectPing, Suspect, ip_bytes};
 use super::Node;
 use super::streams::Purpose;
 use crate::event::{AnswerWay, Cause, Path, ProbeFailure, TcpProbe};
+use crate::measure::Measure;
 use crate::member::State;
 use crate::notice::{Layer, Level};
 use crate::table::MemberId;
@@ -207,7 +208,7 @@ impl Node {
         if !probe.unsendable {
             self.awareness.apply(-1);
         }
-        self.probe_over();
+        self.probe_over(&probe);
     }
 
     /// A relay heard nothing either: our own network is fine. Each sender counts once, and never more than were asked.
@@ -269,7 +270,7 @@ impl Node {
         } else {
             self.probe_failed(&probe);
         }
-        self.probe_over();
+        self.probe_over(&probe);
     }
 
     fn probe_failed(&mut self, probe: &Probe) {
@@ -297,7 +298,8 @@ impl Node {
         }
     }
 
-    fn probe_over(&mut self) {
+    fn probe_over(&mut self, probe: &Probe) {
+        self.measure(Measure::Probe, self.now.since(probe.sent).as_secs_f64());
         if std::mem::take(&mut self.prober.tick_pending) {
             self.probe_next();
         }

@@ -13,6 +13,7 @@ use super::Node;
 use super::streams::Purpose;
 use crate::event::{Cause, Path};
 use crate::formulas::push_pull_scale;
+use crate::measure::Measure;
 use crate::member::State;
 use crate::notice::{Layer, Level};
 use crate::output::{ExchangeError, OpId};
@@ -108,6 +109,7 @@ impl Node {
         remote: &PushPull,
         op: Option<OpId>,
     ) -> Result<(), ExchangeError> {
+        self.measure(Measure::RemoteState, remote.state_bytes() as f64);
         let via = Path::PushPull(peer);
         let own_name = self.own_name();
         let mut fitting = 0;

@@ -10,8 +10,10 @@ use thane_wire::stream::{self, PushPull, Role, StreamDecoder, StreamError, Strea
 
 use super::{Node, StreamFailure};
 use crate::event::Path;
+use crate::measure::Measure;
 use crate::notice::{Layer, Level};
 use crate::output::{ExchangeError, OpId, Output, StreamId};
+use crate::time::Time;
 use crate::timers::{Timer, TimerKey};
 
 /// Most streams that others may have open to us at one time. memberlist refuses the 128th; a seed of a large cluster that starts
@@ -39,6 +41,7 @@ pub(super) struct Stream {
     deadline: TimerKey,
     /// How long the present stage may take, for the error text.
     allowed: Duration,
+    begun: Time,
 }
 
 impl Stream {
@@ -62,7 +65,8 @@ impl Node {
         let deadline = self.timers.set(self.now + allowed, Timer::StreamDeadline { stream: id });
         let connected = role == Role::Acceptor;
         let decoder = StreamDecoder::new(role);
-        self.streams.insert(id, Stream { peer, purpose, decoder, connected, deadline, allowed });
+        let begun = self.now;
+        self.streams.insert(id, Stream { peer, purpose, decoder, connected, deadline, allowed, begun });
         id
     }
 
@@ -75,7 +79,9 @@ impl Node {
         let message = match &purpose {
             Purpose::PushPull { join, .. } => {
                 self.rearm(id, self.config.tcp_timeout);
-                self.local_state(*join)
+                let state = self.local_state(*join);
+                self.local_state_bytes = state.len();
+                state
             }
             // A probe's deadline does not move.
             Purpose::Ping { seq, target } => self.encode_ping(*seq, target),
@@ -152,6 +158,7 @@ impl Node {
             (Purpose::Inbound, StreamMessage::PushPull(remote)) => {
                 // The reply comes first: it shows our table as it was before the merge, as memberlist does.
                 let reply = self.local_state(remote.header.join);
+                self.local_state_bytes = reply.len();
                 self.write(id, Role::Acceptor, &reply);
                 self.close(id);
                 if let Err(error) = self.merge(stream.peer, &remote, None) {
@@ -162,6 +169,7 @@ impl Node {
             (Purpose::Inbound, StreamMessage::User(payload)) => {
                 self.close(id);
                 if !payload.is_empty() {
+                    self.measure(Measure::MessageReceived, payload.len() as f64);
                     self.serf_message(&payload, Path::PushPull(stream.peer));
                 }
             }
@@ -284,6 +292,7 @@ impl Node {
 
     /// A state exchange of ours is over.
     fn exchange_over(&mut self, stream: &Stream, op: Option<OpId>, result: Result<(), ExchangeError>) {
+        self.measure(Measure::StateExchange, self.now.since(stream.begun).as_secs_f64());
         match (&result, op) {
             (Err(error), None) => self.exchange_failed(stream.peer, error),
             (Err(_), Some(_)) => self.counters.streams_failed += 1,

@@ -4,6 +4,7 @@
 
 mod crafted;
 mod dissemination;
+mod measures;
 mod net;
 mod probing;
 mod properties;

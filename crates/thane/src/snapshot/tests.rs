@@ -129,6 +129,7 @@ async fn a_full_disk_keeps_what_waits_until_there_is_room() {
         trouble: None,
         compact_after: None,
         unwritable_told: 0,
+        measured: Measured::default(),
     };
     writer.log.record(alive("a"));
     writer.flush();
@@ -149,8 +150,15 @@ async fn a_full_disk_keeps_what_waits_until_there_is_room() {
 async fn a_queue_that_is_full_is_made_up_for_with_the_whole_state() {
     let (records, received) = sync_channel(1);
     let (_done, finished) = oneshot::channel();
-    let mut writer =
-        SnapshotWriter { records, finished, marks: Marks::default(), lost: 0, left: false, behind: None };
+    let mut writer = SnapshotWriter {
+        records,
+        finished,
+        marks: Marks::default(),
+        lost: 0,
+        left: false,
+        behind: None,
+        measured: Measured::default(),
+    };
     assert!(writer.hand_over(alive("a")));
     assert!(!writer.hand_over(alive("b")));
     assert_eq!(writer.lost(), 1);

@@ -6,6 +6,7 @@ mod directory;
 mod hostile;
 mod keys;
 mod lifecycle;
+mod measurements;
 mod queries;
 mod snapshots;
 
