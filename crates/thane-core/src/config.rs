@@ -1,12 +1,15 @@
 //! Settings of a node, their presets and their limits.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thane_wire::keyring::Keyring;
 use thane_wire::limits;
 use thane_wire::tags::{self, Tags};
 use thiserror::Error;
+
+use crate::delegate::Delegate;
 
 /// Everything a [`crate::Node`] is told before it starts. Begin with a preset ([`Config::lan`], [`Config::wan`],
 /// [`Config::local`]) and change what you must; [`crate::Node::new`] checks the whole and reports all problems together.
@@ -113,6 +116,8 @@ pub struct Config {
     pub name_conflict_resolution: bool,
     /// Learn our place in the network from probes, and tell it in acks: 130 bytes each. Default true.
     pub coordinates: bool,
+    /// The application's say in who is admitted and how long the gone are remembered. Default none.
+    pub delegate: Option<Arc<dyn Delegate>>,
 }
 
 /// Largest user event limit that may be configured, in bytes. (Serf: `serf.go`, `UserEventSizeLimit`.)
@@ -171,6 +176,7 @@ impl Config {
             persist_keyring: false,
             name_conflict_resolution: true,
             coordinates: true,
+            delegate: None,
         }
     }
 

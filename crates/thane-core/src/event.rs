@@ -20,7 +20,7 @@ pub enum Event {
     Left(Change),
     /// A member failed.
     Failed(Change),
-    /// A member's tags, address or versions changed.
+    /// A member's tags or versions changed. (A new address comes with [`Event::Joined`]: only who was gone may move.)
     Updated(Change),
     /// A member was forgotten.
     Reaped(Change),

@@ -38,6 +38,7 @@ mod awareness;
 mod broadcast_queue;
 mod coalesce;
 mod config;
+mod delegate;
 mod event;
 mod filter;
 mod formulas;
@@ -62,6 +63,7 @@ pub mod vivaldi;
 
 pub use coalesce::{Coalescable, CoalesceConfig, CoalescedEvent, Coalescer, MemberEventKind, Periods};
 pub use config::{Config, ConfigError, NAME_BYTES_MAX, USER_EVENT_BYTES_MAX};
+pub use delegate::{Candidate, Delegate, Veto};
 pub use event::{AnswerWay, Cause, Change, Event, LastAnswer, Path, ProbeFailure, TcpProbe, UserEvent};
 pub use measure::{Measure, Measurement, Measurements};
 pub use member::{Member, State, Status, Versions};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use thane_wire::Keyring;
 use thiserror::Error;
 
+use crate::delegate::Veto;
 use crate::event::Event;
 use crate::notice::Notice;
 use crate::query::{KeyReport, QueryId, QueryReply};
@@ -165,6 +166,10 @@ pub enum ExchangeError {
         /// The member that does not fit.
         name: Arc<str>,
     },
+    /// Our own application does not admit the peer's members ([`crate::Delegate::admit`]). If the peer's does not admit
+    /// ours, it is [`ExchangeError::Remote`].
+    #[error("{0}")]
+    Vetoed(#[from] Veto),
     /// The node is leaving or stopping.
     #[error("this node is leaving")]
     Leaving,

@@ -112,8 +112,10 @@ counters! {
     dead_accepted,
     /// Alive messages about a known name at another address.
     name_conflicts,
-    /// Members refused for an unusable address or versions, and members over the limit.
+    /// Members refused for an unusable address or versions, by the application, and members over the limit.
     members_refused,
+    /// State exchanges that the application did not admit.
+    merges_refused,
     /// Times this node was paused for so long that it doubted itself first.
     pauses,
     /// Intents accepted as news.
@@ -124,8 +126,6 @@ counters! {
     user_events_duplicate,
     /// User events too old to be told from repetitions.
     user_events_too_old,
-    /// User events dropped because too many share one Lamport time.
-    user_events_over_limit,
     /// Queries accepted as news.
     queries_accepted,
     /// Queries too old to be told from repetitions, or from before what is wanted.

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use thane_core::{Config, Key, Keyring, Seed, Tags};
+use thane_core::{Config, Delegate, Key, Keyring, Seed, Tags};
 
 use crate::addr;
 use crate::advertise;
@@ -63,6 +64,7 @@ pub struct Builder {
     label: String,
     protocol: Option<u8>,
     compression: Option<bool>,
+    delegate: Option<Arc<dyn Delegate>>,
     configure: Vec<Configure>,
 }
 
@@ -168,6 +170,47 @@ impl Builder {
         self
     }
 
+    /// Gives the application a say: who may be in one cluster with us, who is told of a name that two claim, how long members that
+    /// failed or left are remembered. (Serf: `MergeDelegate` and `ReconnectTimeoutOverride`.) Default: none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), thane::StartError> {
+    /// use std::time::Duration;
+    /// use thane::{Candidate, Delegate, Member, Node, Veto};
+    ///
+    /// #[derive(Debug)]
+    /// struct Production;
+    ///
+    /// impl Delegate for Production {
+    ///     // Nobody merges the test cluster into this one by joining a wrong address.
+    ///     fn admit(&self, members: &[Candidate<'_>]) -> Result<(), Veto> {
+    ///         match members.iter().find(|member| member.tags().get("env").is_none_or(|env| env != "production")) {
+    ///             Some(stranger) => Err(Veto::new(format!("{} is not a production member", stranger.name))),
+    ///             None => Ok(()),
+    ///         }
+    ///     }
+    ///
+    ///     // Spot instances do not come back.
+    ///     fn forget_after(&self, member: &Member, default: Duration) -> Duration {
+    ///         if member.tags().contains_key("spot") { Duration::from_secs(600) } else { default }
+    ///     }
+    /// }
+    ///
+    /// let builder = |name: &str, env: &str| Node::builder().name(name).bind("127.0.0.1:0").tag("env", env);
+    /// let node = builder("db-1", "production").delegate(Production).start().await?;
+    /// let test = builder("db-test", "test").start().await?;
+    /// let refused = node.join([test.local_addr().to_string()]).await.unwrap_err();
+    /// assert!(refused.to_string().contains("db-test is not a production member"), "{refused}");
+    /// assert_eq!(node.members().await.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn delegate(mut self, delegate: impl Delegate + 'static) -> Self {
+        self.delegate = Some(Arc::new(delegate));
+        self
+    }
+
     /// Changes anything else of the settings. This is applied last, in the order given, when all the rest is known.
     pub fn configure(mut self, change: impl FnOnce(&mut Config) + Send + 'static) -> Self {
         self.configure.push(Box::new(change));
@@ -256,6 +299,7 @@ impl Builder {
         config.label = self.label;
         config.protocol = self.protocol.unwrap_or(config.protocol);
         config.compression = self.compression.unwrap_or(config.compression);
+        config.delegate = self.delegate;
         for change in self.configure {
             change(&mut config);
         }
@@ -298,6 +342,7 @@ impl fmt::Debug for Builder {
             .field("label", &self.label)
             .field("protocol", &self.protocol)
             .field("compression", &self.compression)
+            .field("delegate", &self.delegate)
             .finish_non_exhaustive()
     }
 }

@@ -22,6 +22,7 @@
 //! * [`Node`] is a handle: [`Node::join`], [`Node::members`], [`Node::user_event`], [`Node::set_tags`], [`Node::leave`].
 //! * [`Node::query`] asks some or all members and gives their answers as they come; [`Event::Query`] is to be answered.
 //! * [`Node::install_key`] and its neighbours change the keys of the whole cluster.
+//! * [`Builder::delegate`] gives the application a say in who is admitted and how long the gone are remembered.
 //! * [`Builder::snapshot_path`] has a restarted node find its cluster by itself.
 //! * [`Events`] is a subscription. Its queue is bounded: who does not read misses events and is told so, and never slows
 //!   the node.
@@ -68,12 +69,12 @@ pub use events::{CoalescedEvent, Coalescer, EVENT_QUEUE_MAX, Event, Events, Miss
 pub use node::{Coalesce, JoinReport, Node, Stopped};
 pub use query::{IncomingQuery, Query, QueryReplies, REPLY_QUEUE_MAX, Reply};
 pub use thane_core::{
-    AnswerWay, BroadcastTimeout, Cause, Change, CoalesceConfig, CommandError, Config, ConfigError,
-    Coordinate, Counters, DroppedPacket, Evidence, ExchangeError, JoinFailure, Key, KeyCommand, KeyError,
-    KeyReport, Keyring, LastAnswer, Layer, Level, LifeState, Measure, Measurement, Measurements, Member,
-    MemberEventKind, NAME_BYTES_MAX, Notice, Path, Pattern, PatternError, Periods, ProbeFailure, Prune,
-    Replay, State, Stats, Status, StopReason, Tags, TcpProbe, Time, USER_EVENT_BYTES_MAX, UserEvent,
-    Versions,
+    AnswerWay, BroadcastTimeout, Candidate, Cause, Change, CoalesceConfig, CommandError, Config, ConfigError,
+    Coordinate, Counters, Delegate, DroppedPacket, Evidence, ExchangeError, JoinFailure, Key, KeyCommand,
+    KeyError, KeyReport, Keyring, LastAnswer, Layer, Level, LifeState, Measure, Measurement, Measurements,
+    Member, MemberEventKind, NAME_BYTES_MAX, Notice, Path, Pattern, PatternError, Periods, ProbeFailure,
+    Prune, Replay, State, Stats, Status, StopReason, Tags, TcpProbe, Time, USER_EVENT_BYTES_MAX, UserEvent,
+    Versions, Veto,
 };
 
 /// The README's example must compile.

@@ -17,12 +17,12 @@ use super::Node;
 use super::conflict::Vote;
 use super::gossip::PART_BYTES;
 use super::keys::KeyRound;
-use super::queries::is_meant;
 use super::status::Queue;
 use crate::formulas::query_timeout;
 use crate::member::Status;
 use crate::output::{CommandError, Output};
 use crate::query::{QueryEnd, QueryId, QueryParams, QueryReply};
+use crate::table::MemberId;
 use crate::timers::{Timer, TimerKey};
 
 /// Most queries of ours that may be under way at one time.
@@ -164,11 +164,9 @@ impl Node {
     /// How many live members the query means, as far as we know their tags.
     fn count_meant(&mut self, query: &Query<'_>) -> usize {
         let alive = |status| matches!(status, Some(Status::Alive | Status::Leaving));
-        self.table
-            .iter()
-            .filter(|(_, entry)| entry.is_live() && alive(entry.status))
-            .filter(|(_, entry)| is_meant(query, &entry.name, &entry.meta, &mut self.patterns))
-            .count()
+        let live = self.table.iter().filter(|(_, entry)| entry.is_live() && alive(entry.status));
+        let live: Vec<MemberId> = live.map(|(id, _)| id).collect();
+        live.into_iter().filter(|id| self.is_meant(query, *id)).count()
     }
 
     // ---- replies ----

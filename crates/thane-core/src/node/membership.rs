@@ -10,6 +10,7 @@ use bytes::Bytes;
 use thane_wire::gossip::{Alive, Dead, Suspect, ip_bytes, ip_from_bytes};
 
 use super::Node;
+use crate::delegate::{Candidate, Veto};
 use crate::event::{Cause, Event, Path};
 use crate::member::State;
 use crate::notice::{Layer, Level};
@@ -69,19 +70,40 @@ impl Node {
         } else if known.is_none() && alive.incarnation == 0 {
             "incarnation 0 announces nothing"
         } else if alive.versions.len() >= 6 && !self.versions_fit(alive.versions)
-            || known.is_none() && alive.versions.len() < 6
+            || alive.versions.len() < 6 && self.needs_versions(known)
         {
             "its protocol versions do not fit ours"
         } else if known.is_none() && self.table.len() >= MEMBERS_MAX {
             "the membership table is full"
+        } else if let Some(veto) = self.vetoed(alive, known) {
+            self.refuse_member(alive.node, veto.reason());
+            return None;
         } else {
             return ip;
         };
-        self.counters.members_refused += 1;
-        let name = self.table.intern(alive.node);
-        let text = format!("refused to admit {}: {refusal}", alive.node);
-        self.notice(Level::Warn, Layer::Memberlist, "member_refused", Some(name), || text);
+        self.refuse_member(alive.node, refusal);
         None
+    }
+
+    fn refuse_member(&mut self, name: &str, refusal: &str) {
+        self.counters.members_refused += 1;
+        let known = self.table.intern(name);
+        self.notice(Level::Warn, Layer::Memberlist, "member_refused", Some(known), || {
+            format!("refused to admit {name}: {refusal}")
+        });
+    }
+
+    /// Whether an announcement must name its versions: those of a member that is known stand in for them, but a delegate judges what
+    /// is announced.
+    fn needs_versions(&self, known: Option<MemberId>) -> bool {
+        known.is_none() || self.config.delegate.is_some() && known != Some(self.own)
+    }
+
+    /// The application's veto. (memberlist: `NotifyAlive`.) Differs from Serf: nobody is asked about ourselves.
+    fn vetoed(&self, alive: &Alive<'_>, known: Option<MemberId>) -> Option<Veto> {
+        let delegate = self.config.delegate.as_ref().filter(|_| known != Some(self.own))?;
+        let candidate = Candidate::announced(alive, self.config.bind_port)?;
+        delegate.admit(&[candidate]).err()
     }
 
     /// Whether a member with these (at least six) version bytes can be in one cluster with us.
@@ -125,10 +147,10 @@ impl Node {
         let meta = alive.meta.unwrap_or_default();
         let before = self.table[id].state;
         let entry = &mut self.table[id];
-        let updated = entry.meta != meta
-            || alive.versions.len() >= 6 && entry.versions != alive.versions[..6]
-            || entry.ip.to_canonical() != ip.to_canonical()
-            || entry.port != port;
+        // Differs from Serf: there only new metadata is an update, so that its application goes on with the old versions until the
+        // tags change.
+        let updated =
+            entry.meta != meta || alive.versions.len() >= 6 && entry.versions != alive.versions[..6];
         if entry.meta != meta {
             entry.meta = Bytes::copy_from_slice(meta);
         }
@@ -200,6 +222,11 @@ impl Node {
         self.notice(level, Layer::Serf, "name_conflict", Some(name.clone()), || {
             format!("{name} is claimed by {}:{} and held by {ours}; names must be unique", theirs.0, theirs.1)
         });
+        if let Some(delegate) = &self.config.delegate
+            && let Some(claimant) = Candidate::announced(alive, self.config.bind_port)
+        {
+            delegate.name_conflict(&self.table[id].view(), &claimant);
+        }
         if id == self.own {
             self.start_vote(theirs.into(), alive.incarnation);
         }

@@ -11,6 +11,7 @@ use thane_wire::stream::PushPull;
 
 use super::Node;
 use super::streams::Purpose;
+use crate::delegate::{Candidate, Veto};
 use crate::event::{Cause, Path};
 use crate::formulas::push_pull_scale;
 use crate::measure::Measure;
@@ -142,6 +143,20 @@ impl Node {
             self.merge_user_state(peer, remote, op);
         }
         Ok(())
+    }
+
+    /// Whether the application lets us be one cluster with a peer and all whom it knows. (memberlist: `state.go`, mergeRemoteState,
+    /// `NotifyMerge`: it is asked only about exchanges that are part of a join, on either side.)
+    pub(super) fn admit_exchange(&mut self, remote: &PushPull, join: bool) -> Result<(), Veto> {
+        let Some(delegate) = self.config.delegate.as_ref().filter(|_| join) else { return Ok(()) };
+        let port = self.config.bind_port;
+        // Records that cannot be read are dropped later, with a notice.
+        let records = remote.nodes().filter_map(Result::ok);
+        let candidates: Vec<Candidate<'_>> =
+            records.filter_map(|record| Candidate::recorded(&record, port)).collect();
+        let verdict = delegate.admit(&candidates);
+        self.counters.merges_refused += u64::from(verdict.is_err());
+        verdict
     }
 
     fn record_fits(&self, record: &NodeState<'_>) -> bool {

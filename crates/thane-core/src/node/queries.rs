@@ -22,8 +22,8 @@ use crate::lamport::LamportJump;
 use crate::member::{State, Status};
 use crate::notice::{Layer, Level};
 use crate::output::Output;
-use crate::pattern::PatternCache;
 use crate::query::{QueryEvent, QueryToken, RespondError};
+use crate::table::MemberId;
 use crate::time::Time;
 
 /// Prefix of queries that members answer among themselves.
@@ -148,8 +148,7 @@ impl Node {
                 format!("query {:?} of {:?} is malformed and not passed on", query.name, query.source_node)
             });
         }
-        let own = &self.table[self.own];
-        if is_meant(query, &own.name, &own.meta, &mut self.patterns) {
+        if self.is_meant(query, self.own) {
             if query.flags & QUERY_FLAG_ACK != 0 {
                 self.reply(&ReplyTo::new(query), RESPONSE_FLAG_ACK, None);
             }
@@ -159,6 +158,19 @@ impl Node {
             }
         }
         whole && query.flags & QUERY_FLAG_NO_BROADCAST == 0
+    }
+
+    /// Whether all filters of a query admit this member. Of ourselves the configured tags count, as in Serf: below protocol 3 we announce only
+    /// one of them.
+    pub(super) fn is_meant(&mut self, query: &Query<'_>, id: MemberId) -> bool {
+        let entry = &self.table[id];
+        let own_tags = (id == self.own).then_some(&self.config.tags);
+        let tag = |key: &str| match own_tags {
+            Some(tags) => tags.get(key).map(String::as_bytes),
+            None => tags::raw_value(&entry.meta, key),
+        };
+        let filters = query.filters.iter().flatten().copied();
+        filter::admits(filters, &entry.name, tag, &mut self.patterns)
     }
 
     fn answer_internal(&mut self, query: &Query<'_>, what: &str) {
@@ -315,12 +327,6 @@ fn is_whole(query: &Query<'_>) -> bool {
         matches!(query.name.strip_prefix(INTERNAL_PREFIX), Some("install-key" | "use-key" | "remove-key"));
     query.filters.iter().flatten().all(|filter| !filter.is_empty())
         && (!needs_payload || query.payload.is_some_and(|payload| !payload.is_empty()))
-}
-
-/// Whether all filters of a query admit the member of this name and metadata.
-pub(super) fn is_meant(query: &Query<'_>, name: &str, meta: &[u8], patterns: &mut PatternCache) -> bool {
-    let filters = query.filters.iter().flatten().copied();
-    filter::admits(filters, name, |key| tags::raw_value(meta, key), patterns)
 }
 
 fn encode_response(reply_to: &ReplyTo, own: &str, flags: u32, payload: Option<&[u8]>) -> Vec<u8> {

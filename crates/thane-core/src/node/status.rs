@@ -366,6 +366,7 @@ impl Node {
         for (list, timeout) in lists {
             for id in list {
                 let after = self.now.since(self.table[id].gone_since);
+                let timeout = self.forget_after(id, timeout);
                 if after > timeout && id != self.own {
                     self.member_timed_out(id);
                     self.erase(id, Cause::TimedOut { after });
@@ -374,6 +375,14 @@ impl Node {
         }
         self.recent_intents.reap(self.now, self.config.recent_intent_timeout);
         self.ask_the_leaving();
+    }
+
+    /// How long a member that is gone is remembered: the application may know better.
+    fn forget_after(&self, id: MemberId, default: Duration) -> Duration {
+        match &self.config.delegate {
+            Some(delegate) => delegate.forget_after(&self.table[id].view(), default),
+            None => default,
+        }
     }
 
     /// Members that have been leaving for longer than any leave takes, and yet answer probes, have not heard what is said about them:

@@ -156,6 +156,15 @@ impl Node {
     fn stream_message(&mut self, id: StreamId, stream: &Stream, message: StreamMessage) {
         match (&stream.purpose, message) {
             (Purpose::Inbound, StreamMessage::PushPull(remote)) => {
+                if let Err(veto) = self.admit_exchange(&remote, remote.header.join) {
+                    // Differs from Serf: it replies with its state all the same, and the other side takes the join for a success.
+                    let mut message = Vec::new();
+                    stream::encode_error(veto.reason(), &mut message);
+                    self.write(id, Role::Acceptor, &message);
+                    self.close(id);
+                    self.exchange_failed(stream.peer, &veto.into());
+                    return;
+                }
                 // The reply comes first: it shows our table as it was before the merge, as memberlist does.
                 let reply = self.local_state(remote.header.join);
                 self.local_state_bytes = reply.len();
@@ -220,7 +229,8 @@ impl Node {
     }
 
     fn merge_reply(&mut self, stream: &Stream, remote: &PushPull) -> Result<(), ExchangeError> {
-        let Purpose::PushPull { op, .. } = &stream.purpose else { return Ok(()) };
+        let Purpose::PushPull { op, join } = &stream.purpose else { return Ok(()) };
+        self.admit_exchange(remote, *join)?;
         self.merge(stream.peer, remote, *op)
     }
 

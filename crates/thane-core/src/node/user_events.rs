@@ -78,6 +78,8 @@ impl EventBuffer {
         if ltime < oldest {
             return Verdict::TooOld;
         }
+        // Differs from Serf: there a slot is kept, and told to peers in state exchanges, until an event whose time is the same modulo
+        // the buffer's size takes its place; all of them are too old to be taken by then.
         while let Some(first) = self.slots.first_entry()
             && *first.key() < oldest
         {
@@ -90,6 +92,8 @@ impl EventBuffer {
         slot.push((name.into(), Bytes::copy_from_slice(payload)));
         self.newest = self.newest.max(ltime);
         self.bytes += EVENT_COST + name.len() + payload.len();
+        // Differs from Serf: it remembers any number of events of one Lamport time, of any size. What is given up here must not be
+        // delivered a second time, so nothing that old is taken from then on.
         while self.bytes > EVENT_BUFFER_BYTES_MAX
             && let Some((ltime, events)) = self.slots.pop_first()
         {

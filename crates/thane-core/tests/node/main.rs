@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod crafted;
+mod delegate;
 mod dissemination;
 mod measures;
 mod net;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test it is the check")]
 
 mod clusters;
+mod delegate;
 mod directory;
 mod hostile;
 mod keys;
