@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
 
 mod arguments;
+mod compat;
 mod fleet;
 mod memory;
 mod process;
@@ -27,6 +28,12 @@ Usage: cargo xtask CHORE [OPTIONS]
   test     Installs what the tests need (the Debian package `serf`), then formats, lints, runs all
            tests beside the real Serf, doc tests and docs, and checks the source itself.
              --without-peers     do not run the tests beside Serf, and pass without them
+
+  compat   Replays everything that was recorded of Serf and memberlist, and prints how much of it Thane
+           answers the same, and which topics of their behaviour have a test or a line in COMPATIBILITY.md.
+             --format=json       for programs
+             --list              all topics with their tests, without replaying anything
+             --topics            check the topics only
 
   tidy     Checks the source itself: crate edges, leftover markers, links, dependencies.
              --bless             write the list of direct dependencies as it is now
@@ -79,6 +86,7 @@ fn run() -> Result<Outcome> {
     env::set_current_dir(root())?;
     match chore.as_str() {
         "test" => test::run(arguments),
+        "compat" => compat::run(arguments),
         "tidy" => tidy::run(arguments),
         "swarm" => swarm::run(arguments),
         "memory" => memory::run(arguments),

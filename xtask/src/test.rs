@@ -3,6 +3,7 @@
 use crate::{
     Outcome,
     arguments::Arguments,
+    compat,
     process::{cargo, line_of, output_of, succeeds},
     serf, tidy,
 };
@@ -61,12 +62,8 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<Outcome> {
     let mut documentation = cargo();
     documentation.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
     tally.check("documentation", &mut documentation)?;
-    heading("tidy");
-    let complaints = tidy::check()?;
-    tally.count("tidy", complaints.is_empty());
-    for complaint in complaints {
-        println!("    {complaint}");
-    }
+    tally.complaints("tidy", tidy::check)?;
+    tally.complaints("topics of Serf's behaviour", compat::check_topics)?;
     Ok(tally.close(peers))
 }
 
@@ -78,6 +75,17 @@ impl Tally {
         let passed = succeeds(command)?;
         println!("    {} after {:.0?}", if passed { "passed" } else { "FAILED" }, started.elapsed());
         self.count(name, passed);
+        Ok(())
+    }
+
+    /// Runs one check of our own, which says what is wrong in lines, and counts it.
+    fn complaints(&mut self, name: &str, check: fn() -> Result<Vec<String>>) -> Result<()> {
+        heading(name);
+        let complaints = check()?;
+        self.count(name, complaints.is_empty());
+        for complaint in complaints {
+            println!("    {complaint}");
+        }
         Ok(())
     }
 

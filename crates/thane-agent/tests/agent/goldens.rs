@@ -62,6 +62,8 @@ fn agents_do_what_serfs_did() {
     });
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), goldens.len(), wrong.join("\n\n"));
+    let (cases, listed) = (goldens.len(), DIFFERENT.len());
+    eprintln!("compat: agent start and signals | cases={cases} same={} listed={listed}", cases - listed);
 }
 
 /// Repeats one recording.
