@@ -19,6 +19,7 @@
 //! | `conflict` | the vote over our name |
 //! | `keys` | key management over the cluster |
 //! | `rejoin` | finding the cluster again after a restart or a long partition |
+//! | `seeds` | finding it by names, when nobody else is left |
 //! | `evidence` | why members are in their states, and what was dropped |
 
 mod asking;
@@ -34,6 +35,7 @@ mod probe;
 mod push_pull;
 mod queries;
 mod rejoin;
+mod seeds;
 mod status;
 mod streams;
 mod user_events;
@@ -55,6 +57,7 @@ use self::packets::RelayedPing;
 use self::probe::Prober;
 use self::queries::{Delivered, QueryBuffer};
 use self::rejoin::Rejoin;
+use self::seeds::Seeds;
 use self::status::RecentIntents;
 use self::streams::Stream;
 use self::user_events::EventBuffer;
@@ -180,6 +183,7 @@ pub struct Node {
     persisting: PersistingTable,
     next_persist: u64,
     rejoin: Rejoin,
+    seeds: Seeds,
 }
 
 /// A node that was not woken for this much longer than it asked for takes itself for paused (stopped, swapped out, starved), when
@@ -263,6 +267,7 @@ impl Node {
             persisting: PersistingTable::new(),
             next_persist: 0,
             rejoin: Rejoin::default(),
+            seeds: Seeds::default(),
         };
         node.announce_ourselves(Cause::Started, None);
         node.start_ticking();
@@ -625,6 +630,7 @@ impl Node {
             Timer::QueryEnd { ltime, id } => self.query_over((ltime, id)),
             Timer::PruneWait { name } => self.prune_wait_over(&name),
             Timer::RejoinTick => self.rejoin_step(),
+            Timer::SeedsTick => self.seeds_step(),
             Timer::LostTick => self.lost_tick(),
         }
     }

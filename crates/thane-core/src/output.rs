@@ -77,6 +77,9 @@ pub enum Output {
         /// The keys, the primary first.
         keyring: Keyring,
     },
+    /// Look up, anew, the names that others may be found by, then call [`crate::Node::handle_seeds_looked_up`]. Only after
+    /// [`crate::Node::seeds_changed`].
+    LookUpSeeds,
     /// Log and count: something an operator may want to know.
     Notice(Notice),
     /// This node must not go on (it lost the vote over its name). The driver shuts it down.

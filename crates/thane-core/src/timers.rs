@@ -37,6 +37,8 @@ pub(crate) enum Timer {
     QueryEnd { ltime: u64, id: u32 },
     /// Try the members of an earlier life anew.
     RejoinTick,
+    /// Look whether anybody else is there, or try the seeds anew.
+    SeedsTick,
     /// Ask a member that was forgotten as failed whether it is there.
     LostTick,
     /// A leaving member that is to be erased has had time to finish.

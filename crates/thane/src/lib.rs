@@ -55,6 +55,7 @@ mod keys;
 mod log;
 mod node;
 mod query;
+mod resolve;
 mod snapshot;
 mod sockets;
 mod streams;

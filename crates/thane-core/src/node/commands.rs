@@ -87,7 +87,7 @@ impl Node {
             if let Some(timer) = op.timer {
                 self.timers.cancel(timer);
             }
-            if self.rejoin_over(id, &outcome) {
+            if self.rejoin_over(id, &outcome) || self.seeds_over(id, &outcome) {
                 return;
             }
             self.outputs.push_back(Output::Done { op: id, outcome });

@@ -164,6 +164,8 @@ pub(crate) struct Bench {
     pub(crate) dials: Vec<(StreamId, SocketAddr)>,
     pub(crate) done: Vec<(OpId, Outcome)>,
     pub(crate) stops: Vec<StopReason>,
+    /// How often the node wanted its seeds looked up.
+    pub(crate) seed_lookups: usize,
 }
 
 impl Bench {
@@ -186,6 +188,7 @@ impl Bench {
             dials: Vec::new(),
             done: Vec::new(),
             stops: Vec::new(),
+            seed_lookups: 0,
         };
         bench.collect();
         bench
@@ -205,6 +208,7 @@ impl Bench {
                 Output::Done { op, outcome } => self.done.push((op, outcome)),
                 Output::Notice(notice) => self.notices.push(notice),
                 Output::Stop(reason) => self.stops.push(reason),
+                Output::LookUpSeeds => self.seed_lookups += 1,
                 other => panic!("an output that this bench does not know: {other:?}"),
             }
         }
