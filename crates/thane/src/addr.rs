@@ -1,17 +1,18 @@
 //! Addresses as people write them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use thane_core::JoinFailure;
 use tokio::task::JoinSet;
 
 use crate::error::StartError;
+use crate::resolve::{self, Place, Resolver};
 use crate::sockets;
 
 /// Serf's port. (Serf: `agent/config.go`, `DefaultBindPort`.)
 pub const DEFAULT_PORT: u16 = 7946;
 
-/// How many names are looked up at the same time: each occupies a thread.
+/// How many names are looked up at the same time: each may occupy a thread.
 const LOOKUPS_MAX: usize = 16;
 
 /// The host name, which is the default name of a node.
@@ -38,8 +39,8 @@ pub(crate) async fn resolve_listen(
     if host.is_empty() {
         return Ok(SocketAddr::from(([0, 0, 0, 0], port)));
     }
-    let addrs: Vec<SocketAddr> =
-        lookup(&host, port).await.map_err(wrong)?.into_iter().map(sockets::canonical).collect();
+    let found = resolve::system(&host, port).await.map_err(|problem| wrong(problem.to_string()))?;
+    let addrs: Vec<SocketAddr> = found.into_iter().map(sockets::canonical).collect();
     let ipv4 = addrs.iter().find(|addr| addr.is_ipv4());
     ipv4.or(addrs.first()).copied().ok_or_else(|| wrong(format!("the name {host} has no address")))
 }
@@ -50,25 +51,24 @@ fn split_listen(text: &str, default_port: u16) -> Result<(String, u16), String> 
             "address {text}: too many colons in address; write IPv6 addresses in brackets: [{text}]"
         ));
     }
-    split_port(text, default_port)
+    let (host, port) = split_port(text)?;
+    Ok((host, port.unwrap_or(default_port)))
 }
 
 /// Splits `host[:port]`. Text that begins with a bracket has a port if a colon follows the last closing one; other text
 /// has one if there is exactly one colon. (memberlist: `util.go`, hasPort and ensurePort.)
-fn split_port(text: &str, default_port: u16) -> Result<(String, u16), String> {
+fn split_port(text: &str) -> Result<(String, Option<u16>), String> {
     let colon = match text.strip_prefix('[') {
         Some(_) => text.rfind(']').and_then(|end| text[end..].find(':').map(|colon| end + colon)),
         None if text.matches(':').count() == 1 => text.find(':'),
         None => None,
     };
     let (host, port) = match colon {
-        None => (text, default_port),
+        None => (text, None),
         Some(colon) => {
             let port = &text[colon + 1..];
-            (
-                &text[..colon],
-                port.parse().map_err(|_no_port| format!("{port:?} is no port; it must be 0 to 65535"))?,
-            )
+            let read = port.parse().map_err(|_no_port| format!("{port:?} is no port; it must be 0 to 65535"));
+            (&text[..colon], Some(read?))
         }
     };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -76,16 +76,6 @@ fn split_port(text: &str, default_port: u16) -> Result<(String, u16), String> {
         return Err(format!("address {text}: brackets belong around an IPv6 address and nowhere else"));
     }
     Ok((host.to_owned(), port))
-}
-
-async fn lookup(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(ip, port)]);
-    }
-    match tokio::net::lookup_host((host, port)).await {
-        Ok(addrs) => Ok(addrs.collect()),
-        Err(error) => Err(format!("lookup {host}: {error}")),
-    }
 }
 
 /// One address to join, and which of the given texts it stands for.
@@ -112,6 +102,7 @@ impl JoinTarget {
 
 /// Resolves what a join was given, in order: the addresses, and what could not be resolved with the reason.
 pub(crate) async fn resolve_join(
+    resolver: &Resolver,
     given: &[String],
     default_port: u16,
 ) -> (Vec<JoinTarget>, Vec<(String, String)>) {
@@ -120,24 +111,27 @@ pub(crate) async fn resolve_join(
     for some in given.chunks(LOOKUPS_MAX) {
         let mut lookups = JoinSet::new();
         for (i, text) in some.iter().enumerate() {
-            let text = text.clone();
+            let place = split_join(text, default_port);
+            let resolver = resolver.clone();
             lookups.spawn(async move {
-                let found = match split_join(&text, default_port) {
-                    Ok((host, port)) => lookup(&host, port).await,
+                let found = match place {
+                    Ok(place) => resolver.addresses(&place).await.map_err(|problem| problem.to_string()),
                     Err(problem) => Err(problem),
                 };
                 (i, found)
             });
         }
-        let mut found = lookups.join_all().await;
-        found.sort_by_key(|(i, _)| *i);
-        for (i, found) in found {
-            let given = &some[i];
-            match found {
-                Ok(addrs) if addrs.is_empty() => {
-                    failed
-                        .push((given.clone(), format!("Failed to resolve {given}: the name has no address")));
+        let mut found: Vec<_> = some.iter().map(|_| Err("the lookup was cut off".to_owned())).collect();
+        while let Some(ended) = lookups.join_next().await {
+            match ended {
+                Ok((i, addrs)) => found[i] = addrs,
+                Err(error) => {
+                    tracing::error!(target: "thane::driver", kind = "lookup_failed", %error, "a lookup has stopped: a bug in thane, please report it");
                 }
+            }
+        }
+        for (given, found) in some.iter().zip(found) {
+            match found {
                 Ok(addrs) => {
                     targets.extend(addrs.into_iter().map(|addr| JoinTarget { addr, given: given.clone() }));
                 }
@@ -150,17 +144,17 @@ pub(crate) async fn resolve_join(
 
 /// Reads `[name/]host[:port]`. The name is for transports that route by name; ours does not. (memberlist: `memberlist.go`,
 /// resolveAddr.)
-fn split_join(text: &str, default_port: u16) -> Result<(String, u16), String> {
+fn split_join(text: &str, default_port: u16) -> Result<Place, String> {
     let host_port = match text.split_once('/') {
         Some(("", _)) => return Err("the node name before the slash is empty".to_owned()),
         Some((_name, host_port)) => host_port,
         None => text,
     };
-    let (host, port) = split_port(host_port, default_port)?;
+    let (host, port) = split_port(host_port)?;
     if host.is_empty() {
         return Err("the host is empty; give an address or a name".to_owned());
     }
-    Ok((host, port))
+    Ok(Place::new(host, port, default_port))
 }
 
 #[cfg(test)]

@@ -9,11 +9,12 @@ use thane_core::{Config, Delegate, Key, Keyring, Seed, Tags};
 
 use crate::addr;
 use crate::advertise;
-use crate::driver::{self, Files};
+use crate::driver::{self, Files, Names};
 use crate::error::StartError;
 use crate::events::Events;
 use crate::keyring_file;
 use crate::node::Node;
+use crate::resolve::{Resolver, SERVERS_MAX, parse_server};
 use crate::snapshot;
 use crate::sockets;
 
@@ -61,6 +62,8 @@ pub struct Builder {
     keyring_file: Option<PathBuf>,
     snapshot_path: Option<PathBuf>,
     rejoin_after_leave: bool,
+    seeds: Vec<String>,
+    dns_servers: Vec<String>,
     label: String,
     protocol: Option<u8>,
     compression: Option<bool>,
@@ -149,6 +152,33 @@ impl Builder {
     /// Whether to look for the members in the snapshot even if the node left them on purpose. Default: no.
     pub fn rejoin_after_leave(mut self, on: bool) -> Self {
         self.rejoin_after_leave = on;
+        self
+    }
+
+    /// Names to find the cluster by, in the forms of [`Node::join`]. They are tried from the start until somebody answers, and
+    /// again whenever the node knows of no other live member: looked up anew each time, with pauses from 1 s to 2 min, for
+    /// ever. So a node that was cut off finds a cluster that has moved meanwhile. Default: none.
+    pub fn seeds<I>(mut self, names: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        self.seeds = names.into_iter().map(|name| name.as_ref().to_owned()).collect();
+        self
+    }
+
+    /// DNS servers for the names of members, instead of the system's: IP addresses, with a port if it is not 53, such as
+    /// Consul's `127.0.0.1:8600`; at most 8. The first is asked first, the others if it does not help. They are not asked for names
+    /// without a dot (`localhost`), and the system's hosts file and search domains do not count for the others.
+    ///
+    /// Default: none, which leaves host names to the system's resolver, and asks the servers in `/etc/resolv.conf` for
+    /// services.
+    pub fn dns_servers<I>(mut self, servers: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        self.dns_servers = servers.into_iter().map(|server| server.as_ref().to_owned()).collect();
         self
     }
 
@@ -251,14 +281,36 @@ impl Builder {
             Some(interface) => advertise::on_interface(interface, bind)?,
             None => bind,
         };
+        let resolver = self.resolver()?;
         self.load_keyring().await?;
         let sockets = sockets::listen(bind)?;
         let advertise = self.advertise_addr(sockets.addr).await?;
         let snapshot = self.open_snapshot().await?;
         let files = Files { keyring: self.keyring_file.take(), snapshot };
+        let seeds = std::mem::take(&mut self.seeds);
         let mut config = self.config(name, advertise, sockets.addr.port());
         config.persist_keyring |= files.keyring.is_some();
-        driver::start(config, seed()?, sockets, files)
+        driver::start(config, seed()?, sockets, files, Names { resolver, seeds })
+    }
+
+    fn resolver(&mut self) -> Result<Resolver, StartError> {
+        let given = std::mem::take(&mut self.dns_servers);
+        if given.len() > SERVERS_MAX {
+            let problem = format!("there are {}, and {SERVERS_MAX} is the most", given.len());
+            return Err(StartError::Address {
+                field: "DNS server",
+                value: given[SERVERS_MAX].clone(),
+                problem,
+            });
+        }
+        let servers = given.into_iter().map(|text| {
+            parse_server(&text).map_err(|problem| StartError::Address {
+                field: "DNS server",
+                value: text,
+                problem,
+            })
+        });
+        servers.collect::<Result<_, _>>().map(Resolver::new)
     }
 
     /// Takes the key ring from its file, if it has one.
@@ -339,6 +391,8 @@ impl fmt::Debug for Builder {
             .field("keyring_file", &self.keyring_file)
             .field("snapshot_path", &self.snapshot_path)
             .field("rejoin_after_leave", &self.rejoin_after_leave)
+            .field("seeds", &self.seeds)
+            .field("dns_servers", &self.dns_servers)
             .field("label", &self.label)
             .field("protocol", &self.protocol)
             .field("compression", &self.compression)

@@ -22,8 +22,10 @@ use thane_core::{
 };
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
+use crate::addr;
 use crate::advertise;
 use crate::error::StartError;
 use crate::events::{Event, Events, Hub};
@@ -31,6 +33,7 @@ use crate::keyring_file::KeyringWriter;
 use crate::log;
 use crate::node::{Coalesce, Inner, Last, Node, Stopped};
 use crate::query::{Asker, Query, QueryReplies};
+use crate::resolve::Resolver;
 use crate::snapshot::{self, SnapshotWriter};
 use crate::sockets::{self, Sockets};
 use crate::streams::{self, StreamEvent, Streams, What};
@@ -56,6 +59,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// What a handle asks of the driver.
 pub(crate) enum Command {
     Join { addrs: Vec<SocketAddr>, replay: Replay, reply: Reply<Result<JoinOutcome, CommandError>> },
+    SetSeeds { names: Vec<String>, reply: Reply<()> },
     Leave { reply: Reply<Result<(), CommandError>> },
     ForceLeave { name: String, prune: Prune, reply: Reply<Settled> },
     UserEvent { name: String, payload: Bytes, coalesce: Coalesce, reply: Reply<Result<u64, CommandError>> },
@@ -105,12 +109,21 @@ pub(crate) struct Files {
     pub(crate) snapshot: Option<snapshot::Opened>,
 }
 
+/// Names of others, and who tells what they stand for.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) resolver: Resolver,
+    /// Those to find the cluster by.
+    pub(crate) seeds: Vec<String>,
+}
+
 /// Starts a node on sockets that are open.
 pub(crate) fn start(
     config: Config,
     seed: Seed,
     sockets: Sockets,
     files: Files,
+    names: Names,
 ) -> Result<(Node, Events), StartError> {
     let start = Instant::now();
     let flush_max = config.tcp_timeout;
@@ -140,7 +153,9 @@ pub(crate) fn start(
         stopped,
         last: Arc::clone(&last),
         hub: Arc::clone(&hub),
+        resolver: names.resolver.clone(),
     });
+    core.seeds_changed(Time::ZERO, names.seeds.len());
     let driver = Driver {
         core,
         start,
@@ -156,6 +171,8 @@ pub(crate) fn start(
         abandoned: Arc::new(Notify::new()),
         keyring: files.keyring.map(KeyringWriter::start),
         snapshot,
+        names,
+        lookups: JoinSet::new(),
         failures: VecDeque::new(),
         io: IoCounters::default(),
         measurements: None,
@@ -241,6 +258,9 @@ struct Driver {
     abandoned: Arc<Notify>,
     keyring: Option<KeyringWriter>,
     snapshot: Option<SnapshotWriter>,
+    names: Names,
+    /// The seeds that are being looked up: one task at most.
+    lookups: JoinSet<Vec<SocketAddr>>,
     /// What went wrong while doing what the core said, to be told to it afterwards.
     failures: VecDeque<Failure>,
     io: IoCounters,
@@ -315,6 +335,7 @@ impl Driver {
                 Some(command) = self.commands.recv(), if self.pending.len() < PENDING_MAX => self.command(command),
                 () = self.hub.marker_wanted.notified() => self.hub.mark(&mut || self.core.members().collect()),
                 () = self.abandoned.notified() => self.forget_abandoned_queries(),
+                Some(found) = self.lookups.join_next() => self.seeds_looked_up(found),
                 Some((token, result)) = written(&mut self.keyring) => {
                     self.core.handle_keyring_persisted(self.now(), token, result);
                     self.drain();
@@ -469,6 +490,11 @@ impl Driver {
                 }
                 Err(error) => answer(reply, Err(error)),
             },
+            Command::SetSeeds { names, reply } => {
+                self.core.seeds_changed(now, names.len());
+                self.names.seeds = names;
+                answer(reply, ());
+            }
             Command::ForceLeave { name, prune, reply } => {
                 let begun = self.core.force_leave(now, &name, prune);
                 self.settle(begun, reply);
@@ -600,6 +626,7 @@ impl Driver {
             Output::Reply { query, reply } => self.reply(query, reply),
             Output::PersistKeyring { token, keyring } => self.persist_keyring(token, keyring),
             Output::Done { op, outcome } => self.done(op, outcome),
+            Output::LookUpSeeds => self.look_up_seeds(),
             Output::Notice(notice) => log::tell(&notice),
             Output::Stop(reason) => self.must_stop = Some(Stopped::NameConflict(reason.to_string())),
             other => tracing::warn!(target: "thane::driver", kind = "unknown_output", "not done: {other:?}"),
@@ -638,6 +665,27 @@ impl Driver {
         {
             self.askers.remove(&query);
         }
+    }
+
+    fn look_up_seeds(&mut self) {
+        let (resolver, seeds) = (self.names.resolver.clone(), self.names.seeds.clone());
+        let port = self.sockets.addr.port();
+        self.lookups.spawn(async move {
+            let (targets, failed) = addr::resolve_join(&resolver, &seeds, port).await;
+            for (_given, why) in failed {
+                tracing::warn!(target: "thane::serf", kind = "seed_unresolved", "{why}");
+            }
+            targets.into_iter().map(|target| target.addr).collect()
+        });
+    }
+
+    fn seeds_looked_up(&mut self, found: Result<Vec<SocketAddr>, JoinError>) {
+        let addrs = found.unwrap_or_else(|error| {
+            tracing::error!(target: "thane::driver", kind = "lookup_failed", %error, "a lookup has stopped: a bug in thane, please report it");
+            Vec::new()
+        });
+        self.core.handle_seeds_looked_up(self.now(), &addrs);
+        self.drain();
     }
 
     fn persist_keyring(&mut self, token: u64, keyring: Keyring) {

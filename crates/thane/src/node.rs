@@ -21,6 +21,7 @@ use crate::builder::Builder;
 use crate::driver::{Command, IoCounters, JoinOutcome};
 use crate::error::{ForceLeaveError, JoinError, LeaveError, SetTagsError};
 use crate::events::{Events, Hub};
+use crate::resolve::Resolver;
 
 /// A running member of a cluster. This is a handle: cloning it is cheap, and when the last clone is dropped the node
 /// stops, without leaving.
@@ -59,6 +60,7 @@ pub(crate) struct Inner {
     /// The core at its end: what it knew can still be read.
     pub(crate) last: Arc<OnceLock<Last>>,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) resolver: Resolver,
 }
 
 /// What is left of a stopped node.
@@ -133,8 +135,11 @@ impl Node {
 
     /// Joins the cluster that these addresses belong to, from now on: user events of the past are not delivered.
     ///
-    /// Each is `[name/]host[:port]`; the port defaults to our own. A host name stands for all its addresses. One address
-    /// that answers is enough; all are tried all the same. An empty list succeeds.
+    /// Each is `[name/]host[:port]`; the port defaults to our own. A host name stands for all its addresses (at most 64). A
+    /// name whose first label begins with an underscore (`_serf._tcp.example.com`), or that is written `dnssrv+NAME`, is a
+    /// service: it stands for the hosts and ports of its SRV records, best priority first. Names are looked up anew at each
+    /// call, see [`Builder::dns_servers`]. One address that answers is enough; all are tried all the same. An empty list
+    /// succeeds.
     ///
     /// If the future is dropped the join goes on, once the names are resolved.
     ///
@@ -162,7 +167,8 @@ impl Node {
     }
 
     async fn join_given(&self, given: Vec<String>, replay: Replay) -> Result<JoinReport, JoinError> {
-        let (targets, mut failed) = crate::addr::resolve_join(&given, self.inner.local_addr.port()).await;
+        let (targets, mut failed) =
+            crate::addr::resolve_join(&self.inner.resolver, &given, self.inner.local_addr.port()).await;
         let addrs = targets.iter().map(|target| target.addr).collect();
         let outcome = self
             .ask(|reply| Command::Join { addrs, replay, reply })
@@ -178,6 +184,20 @@ impl Node {
             return Err(JoinError::NoneContacted(failed));
         }
         Ok(JoinReport { contacted, failed })
+    }
+
+    /// Replaces the names to find the cluster by, as [`Builder::seeds`] gives them at the start. With none, the node looks for
+    /// nobody by name. It does so at once if it knows of no other live member.
+    ///
+    /// If the future is dropped it happens all the same. A node that has stopped takes no notice.
+    pub async fn set_seeds<I>(&self, names: I)
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let names = names.into_iter().map(|name| name.as_ref().to_owned()).collect();
+        // `None`: it has stopped.
+        _ = self.ask(|reply| Command::SetSeeds { names, reply }).await;
     }
 
     /// Leaves the cluster in good order: tells everybody and waits until the word has spread. The node still runs

@@ -14,10 +14,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-pub(crate) use self::dns::Kind;
 pub(crate) use self::problem::Problem;
-pub(crate) use self::servers::{SERVERS_MAX, parse_server};
 use self::servers::Servers;
+pub(crate) use self::servers::{SERVERS_MAX, parse_server};
 
 /// Marks a name as a service's: for those that have SRV records though none of their labels begins with an underscore, such
 /// as Consul's. Other programs that gossip have the same word (Thanos, Loki).
@@ -95,7 +94,11 @@ impl Resolver {
     }
 
     async fn service_servers(&self) -> Servers {
-        if self.servers.is_empty() { Servers::of_the_system().await } else { Servers::named(self.servers.clone()) }
+        if self.servers.is_empty() {
+            Servers::of_the_system().await
+        } else {
+            Servers::named(self.servers.clone())
+        }
     }
 }
 

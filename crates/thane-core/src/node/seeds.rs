@@ -15,7 +15,7 @@ use crate::timers::{Timer, TimerKey};
 
 /// How often a node with company looks whether it still has some. A healthy cluster pays nothing for less, and who is cut off
 /// has waited longer than this until the last of the others was declared failed.
-const COMPANY_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+const COMPANY_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// First and longest pause after nobody was found.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(120);

@@ -4,21 +4,21 @@ use thane_core::JoinFailure;
 #[test]
 fn ports_are_found_where_memberlist_finds_them() {
     for (text, host, port) in [
-        ("1.2.3.4", "1.2.3.4", 7946),
-        ("1.2.3.4:80", "1.2.3.4", 80),
-        ("::1", "::1", 7946),
-        ("[::1]", "::1", 7946),
-        ("[::1]:80", "::1", 80),
-        ("localhost", "localhost", 7946),
-        ("localhost:80", "localhost", 80),
-        (":80", "", 80),
-        ("", "", 7946),
-        ("a:b:c", "a:b:c", 7946),
-        ("[fe80::1%eth0]", "fe80::1%eth0", 7946),
-        ("fe80::1%eth0", "fe80::1%eth0", 7946),
-        ("2001:db8::1", "2001:db8::1", 7946),
+        ("1.2.3.4", "1.2.3.4", None),
+        ("1.2.3.4:80", "1.2.3.4", Some(80)),
+        ("::1", "::1", None),
+        ("[::1]", "::1", None),
+        ("[::1]:80", "::1", Some(80)),
+        ("localhost", "localhost", None),
+        ("localhost:80", "localhost", Some(80)),
+        (":80", "", Some(80)),
+        ("", "", None),
+        ("a:b:c", "a:b:c", None),
+        ("[fe80::1%eth0]", "fe80::1%eth0", None),
+        ("fe80::1%eth0", "fe80::1%eth0", None),
+        ("2001:db8::1", "2001:db8::1", None),
     ] {
-        assert_eq!(split_port(text, 7946), Ok((host.to_owned(), port)), "{text:?}");
+        assert_eq!(split_port(text), Ok((host.to_owned(), port)), "{text:?}");
     }
 }
 
@@ -38,8 +38,24 @@ fn unusable_addresses_to_join_are_explained() {
         let problem = split_join(text, 7946);
         assert!(problem.as_ref().is_err_and(|problem| problem.contains(part)), "{text:?}: {problem:?}");
     }
-    assert_eq!(split_join("name/10.0.0.9:7946", 1), Ok(("10.0.0.9".to_owned(), 7946)));
-    assert_eq!(split_join("name/10.0.0.9", 1), Ok(("10.0.0.9".to_owned(), 1)));
+}
+
+#[test]
+fn hosts_and_services_are_told_apart() {
+    let host = |host: &str, port| Ok(Place::Host { host: host.to_owned(), port });
+    let service = |name: &str, port| Ok(Place::Service { name: name.to_owned(), port });
+    for (text, expected) in [
+        ("name/10.0.0.9:7946", host("10.0.0.9", 7946)),
+        ("name/10.0.0.9", host("10.0.0.9", 1)),
+        ("seed.example", host("seed.example", 1)),
+        ("not_a_service.example", host("not_a_service.example", 1)),
+        ("_serf._tcp.example.com", service("_serf._tcp.example.com", None)),
+        ("_serf._tcp.example.com:7950", service("_serf._tcp.example.com", Some(7950))),
+        ("dnssrv+serf.service.consul", service("serf.service.consul", None)),
+        ("name/dnssrv+_serf._tcp.example.com:7950", service("_serf._tcp.example.com", Some(7950))),
+    ] {
+        assert_eq!(split_join(text, 1), expected, "{text:?}");
+    }
 }
 
 #[tokio::test]
@@ -67,7 +83,7 @@ async fn addresses_to_listen_on_take_serfs_forms() {
 #[tokio::test]
 async fn what_cannot_be_resolved_keeps_its_own_text_and_the_rest_goes_on() {
     let given = ["10.0.0.1".to_owned(), "/x".to_owned(), "b/[::1]:9".to_owned()];
-    let (targets, failed) = resolve_join(&given, 7).await;
+    let (targets, failed) = resolve_join(&Resolver::default(), &given, 7).await;
     let found: Vec<_> =
         targets.iter().map(|target| (target.addr.to_string(), target.given.as_str())).collect();
     assert_eq!(found, [("10.0.0.1:7".to_owned(), "10.0.0.1"), ("[::1]:9".to_owned(), "b/[::1]:9")]);

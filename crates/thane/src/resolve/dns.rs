@@ -52,7 +52,9 @@ impl Kind {
     pub(super) fn remedy(self) -> &'static str {
         match self {
             Self::Srv => "give it one for each member to join: PRIORITY WEIGHT PORT HOST",
-            _ => "give it one for each member to join; SRV records are asked for with dnssrv+ before the name",
+            _ => {
+                "give it one for each member to join; SRV records are asked for with dnssrv+ before the name"
+            }
         }
     }
 }
@@ -87,7 +89,7 @@ pub(super) async fn host(servers: &Servers, name: &str) -> Result<Vec<IpAddr>, P
 
 async fn addresses(servers: &Servers, name: &str, kind: Kind) -> Result<Vec<IpAddr>, Problem> {
     let (answer, server) = look_up(servers, name, kind).await?;
-    let ips = answer.ips();
+    let ips = answer.ips;
     if ips.is_empty() {
         return Err(Problem::NoRecord { name: name.to_owned(), server, kind });
     }
@@ -103,7 +105,7 @@ pub(super) async fn service(
 ) -> Result<Vec<SocketAddr>, Problem> {
     let (answer, server) = look_up(servers, name, Kind::Srv).await?;
     let name = name.to_owned();
-    let mut targets = answer.targets();
+    let Answer { mut targets, mut enclosed, .. } = answer;
     if targets.is_empty() {
         return Err(Problem::NoRecord { name, server, kind: Kind::Srv });
     }
@@ -113,7 +115,6 @@ pub(super) async fn service(
     }
     in_order(&mut targets, random);
     targets.truncate(TARGETS_MAX);
-    let mut enclosed = answer.enclosed();
     let (mut addrs, mut first_reason) = (Vec::new(), None);
     for target in targets {
         let ips = match enclosed.remove(&target.host) {
@@ -219,8 +220,7 @@ async fn ask(
     kind: Kind,
 ) -> Result<Answer, Problem> {
     let name = name.to_owned();
-    let unanswered =
-        |reason: String| Problem::Unanswered { name: name.clone(), server, kind, reason };
+    let unanswered = |reason: String| Problem::Unanswered { name: name.clone(), server, kind, reason };
     let mut size = Some(PACKET_BYTES_MAX);
     let answer = loop {
         let asked = timeout(patience, exchange(server, patience, question, kind.rtype(), size)).await;
@@ -251,7 +251,8 @@ async fn exchange(
     message.header_mut().set_rd(true);
     let mut message = message.question();
     message.push((question, rtype)).map_err(|error| io::Error::other(error.to_string()))?;
-    let request = RequestMessage::new(message.into_message()).map_err(|error| io::Error::other(error.to_string()))?;
+    let request =
+        RequestMessage::new(message.into_message()).map_err(|error| io::Error::other(error.to_string()))?;
     let mut packets = dgram::Config::new();
     packets.set_read_timeout(patience / u32::from(TRIES));
     packets.set_max_retries(TRIES - 1);
@@ -259,11 +260,8 @@ async fn exchange(
     let mut streams = multi_stream::Config::default();
     streams.set_response_timeout(patience);
     let config = dgram_stream::Config::from_parts(packets, streams);
-    let (connection, transport) = dgram_stream::Connection::with_config(
-        UdpConnect::new(server),
-        TcpConnect::new(server),
-        config,
-    );
+    let (connection, transport) =
+        dgram_stream::Connection::with_config(UdpConnect::new(server), TcpConnect::new(server), config);
     let mut pending = connection.send_request(request);
     tokio::select! {
         answer = pending.get_response() => answer.map_err(|error| io::Error::other(error.to_string())),
@@ -316,18 +314,6 @@ impl Answer {
     fn has(&self, kind: Kind) -> bool {
         if kind == Kind::Srv { !self.targets.is_empty() } else { !self.ips.is_empty() }
     }
-
-    fn ips(self) -> Vec<IpAddr> {
-        self.ips
-    }
-
-    fn targets(&self) -> Vec<Target> {
-        self.targets.clone()
-    }
-
-    fn enclosed(self) -> BTreeMap<String, Vec<IpAddr>> {
-        self.enclosed
-    }
 }
 
 /// The address in a record, if that is what it holds.
@@ -377,5 +363,64 @@ mod tests {
         }
         assert_eq!(seen, [true; 3]);
         assert_eq!(random(0), 0);
+    }
+
+    /// An answer as a server would write it: an alias, two SRV records and an address that comes along.
+    fn recorded() -> Vec<u8> {
+        use simple_dns::rdata::{A, CNAME, RData, SRV};
+        use simple_dns::{CLASS, Name, Packet, QCLASS, QTYPE, Question, ResourceRecord, TYPE};
+        let name = Name::new_unchecked;
+        let record = |owner, data| ResourceRecord::new(name(owner), CLASS::IN, 1, data);
+        let service = |port, target| RData::SRV(SRV { priority: 1, weight: 2, port, target: name(target) });
+        let mut packet = Packet::new_reply(7);
+        packet.questions.push(Question::new(
+            name("_a._tcp.test"),
+            QTYPE::TYPE(TYPE::SRV),
+            QCLASS::CLASS(CLASS::IN),
+            false,
+        ));
+        packet.answers.push(record("_a._tcp.test", RData::CNAME(CNAME(name("_b._tcp.test")))));
+        packet.answers.push(record("_b._tcp.test", service(1, "One.test")));
+        packet.answers.push(record("_b._tcp.test", service(2, "two.test")));
+        packet.answers.push(record("_other._tcp.test", service(3, "three.test")));
+        packet.additional_records.push(record("one.test", RData::A(A::from(std::net::Ipv4Addr::LOCALHOST))));
+        packet.build_bytes_vec_compressed().unwrap()
+    }
+
+    fn read(bytes: Vec<u8>) -> Option<Answer> {
+        Answer::read(&Message::from_octets(Bytes::from(bytes)).ok()?)
+    }
+
+    #[test]
+    fn an_answer_is_read_through_its_alias_with_what_comes_along() {
+        let answer = read(recorded()).unwrap();
+        let hosts: Vec<_> = answer.targets.iter().map(|target| (&*target.host, target.port)).collect();
+        assert_eq!(hosts, [("one.test", 1), ("two.test", 2)]);
+        assert_eq!(answer.enclosed["one.test"], [IpAddr::from([127, 0, 0, 1])]);
+    }
+
+    /// Every cut and many changes: an answer is refused or read, and never holds more than its bytes can.
+    #[test]
+    fn damaged_answers_are_refused_or_read() {
+        let whole = recorded();
+        for end in 0..whole.len() {
+            drop(read(whole[..end].to_vec()));
+        }
+        let mut state = 1u32;
+        let mut next = move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as usize
+        };
+        for _ in 0..20_000 {
+            let mut bytes = whole.clone();
+            for _ in 0..=next() % 4 {
+                let at = next() % bytes.len();
+                bytes[at] = next() as u8;
+            }
+            if let Some(answer) = read(bytes) {
+                // A record has eleven bytes at least.
+                assert!(answer.ips.len() + answer.targets.len() + answer.enclosed.len() <= whole.len() / 11);
+            }
+        }
     }
 }

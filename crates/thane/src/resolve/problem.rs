@@ -27,10 +27,14 @@ pub(crate) enum Problem {
     #[error("lookup {name} on {server}: none of the hosts in its SRV records has an address: {first_reason}")]
     NoTarget { name: String, server: SocketAddr, first_reason: String },
     /// The server does not help us.
-    #[error("lookup {name} on {server}: the DNS server answers {answer} for {kind} records; it may not serve this name: ask another one")]
+    #[error(
+        "lookup {name} on {server}: the DNS server answers {answer} for {kind} records; it may not serve this name: ask another one"
+    )]
     Refused { name: String, server: SocketAddr, kind: Kind, answer: String },
     /// The server says nothing, or nothing that can be read.
-    #[error("lookup {name} on {server}: no usable answer for {kind} records: {reason}; is a DNS server there, reachable by UDP and TCP?")]
+    #[error(
+        "lookup {name} on {server}: no usable answer for {kind} records: {reason}; is a DNS server there, reachable by UDP and TCP?"
+    )]
     Unanswered { name: String, server: SocketAddr, kind: Kind, reason: String },
     /// The servers of this machine say nothing.
     #[error("lookup {name}: the DNS servers of this machine do not answer (see /etc/resolv.conf)")]
@@ -56,7 +60,12 @@ impl Problem {
     pub(super) fn of_the_system(name: &str, error: &io::Error) -> Self {
         let (name, text) = (name.to_owned(), error.to_string());
         let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
-        if says(&["Name or service not known", "Name does not resolve", "No address associated", "nodename nor"]) {
+        if says(&[
+            "Name or service not known",
+            "Name does not resolve",
+            "No address associated",
+            "nodename nor",
+        ]) {
             Self::NoHost { name, server: None }
         } else if says(&["Temporary failure in name resolution", "Try again"]) {
             Self::SystemSilent { name }

@@ -57,8 +57,11 @@ impl Servers {
             return vec![as_it_is];
         }
         let dots = as_it_is.matches('.').count();
-        let mut names: Vec<String> =
-            self.suffixes.iter().map(|suffix| format!("{as_it_is}.{}", suffix.trim_end_matches('.'))).collect();
+        let mut names: Vec<String> = self
+            .suffixes
+            .iter()
+            .map(|suffix| format!("{as_it_is}.{}", suffix.trim_end_matches('.')))
+            .collect();
         names.insert(if dots >= self.dots_min { 0 } else { names.len() }, as_it_is);
         names
     }
@@ -70,9 +73,9 @@ pub(crate) fn parse_server(text: &str) -> Result<SocketAddr, String> {
         return Ok(addr);
     }
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    bare.parse::<IpAddr>()
-        .map(|ip| SocketAddr::new(ip, DNS_PORT))
-        .map_err(|_no_ip| "it must be an IP address, with a port if that is not 53, such as 127.0.0.1:8600".to_owned())
+    bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT)).map_err(|_no_ip| {
+        "it must be an IP address, with a port if that is not 53, such as 127.0.0.1:8600".to_owned()
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 mod clusters;
 mod delegate;
 mod directory;
+mod dns;
+mod dns_server;
 mod hostile;
 mod keys;
 mod lifecycle;
