@@ -110,7 +110,7 @@ fn choose_on_interface(interfaces: &[Interface], name: &str, bind: SocketAddr) -
         IpAddr::V6(ip) => !ip.is_unicast_link_local(),
     });
     usable.map(|ip| SocketAddr::new(*ip, bind.port())).ok_or_else(|| {
-        format!("Failed to find usable address for interface '{name}': it has only link-local ones; name one with bind")
+        format!("Failed to find usable address for interface '{name}': it has only link-local ones; name one with Builder::bind")
     })
 }
 
@@ -228,6 +228,6 @@ mod tests {
         let own: IpAddr = "127.0.0.1".parse().unwrap();
         assert_eq!(ip_for(own).unwrap(), own);
         let text = ip_for("::".parse().unwrap()).unwrap_err().to_string();
-        assert!(text.contains("with advertise"), "{text}");
+        assert!(text.contains("with Builder::advertise"), "{text}");
     }
 }

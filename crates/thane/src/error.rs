@@ -15,7 +15,7 @@ pub enum StartError {
     /// An address of the builder cannot be read, or its name cannot be resolved.
     #[error("{field} address {value:?} cannot be used: {problem}")]
     Address {
-        /// `bind` or `advertise`.
+        /// `bind`, `advertise` or `DNS server`.
         field: &'static str,
         /// What was given.
         value: String,
@@ -43,7 +43,7 @@ pub enum StartError {
     },
     /// We listen on every address of the machine and none of them is an obvious one to be reached at.
     #[error(
-        "Failed to get final advertise address: {problem}; we listen on {bind}, so name the address that the other members reach us at with advertise"
+        "Failed to get final advertise address: {problem}; we listen on {bind}, so name the address that the other members reach us at with Builder::advertise"
     )]
     NoAdvertiseAddress {
         /// The wildcard address we listen on.
@@ -52,7 +52,9 @@ pub enum StartError {
         problem: String,
     },
     /// No name was given and the machine's host name is not known.
-    #[error("the host name of this machine cannot be determined ({problem}); give the node a name")]
+    #[error(
+        "the host name of this machine cannot be determined ({problem}); name the node with Builder::name"
+    )]
     NoName {
         /// What was tried.
         problem: String,
@@ -84,13 +86,13 @@ pub enum StartError {
 fn bind_remedy(error: &io::Error, addr: SocketAddr) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            format!("; port {} is taken: another agent? choose another port with bind", addr.port())
+            format!("; port {} is taken: another node? choose another port with Builder::bind", addr.port())
         }
         io::ErrorKind::AddrNotAvailable => {
-            format!("; {} is not an address of this machine: choose another one with bind", addr.ip())
+            format!("; {} is not an address of this machine: choose one with Builder::bind", addr.ip())
         }
         io::ErrorKind::PermissionDenied => {
-            format!("; port {} needs privileges: choose one from 1024 up with bind", addr.port())
+            format!("; port {} needs privileges: choose one from 1024 up with Builder::bind", addr.port())
         }
         _ => String::new(),
     }
@@ -259,6 +261,6 @@ mod tests {
         };
         let text = error.to_string();
         assert!(text.contains("127.0.0.1:7946 (TCP)"), "{text}");
-        assert!(text.contains("another agent? choose another port with bind"), "{text}");
+        assert!(text.contains("another node? choose another port with Builder::bind"), "{text}");
     }
 }

@@ -41,6 +41,7 @@ pub(super) struct Settings {
     pub(super) handlers: Vec<HandlerSpec>,
     pub(super) start_join: Vec<String>,
     pub(super) retry_join: Vec<String>,
+    pub(super) dns_servers: Vec<String>,
     pub(super) replay_on_join: bool,
     pub(super) retry_interval: Duration,
     /// Attempts beyond the first one; 0 for no limit.
@@ -175,6 +176,7 @@ impl Settings {
             handlers,
             start_join: config.list("start_join").to_vec(),
             retry_join: config.list("retry_join").to_vec(),
+            dns_servers: config.list("dns_servers").to_vec(),
             replay_on_join: config.bool("replay_on_join"),
             retry_interval,
             retry_max: u64::try_from(config.int("retry_max_attempts")).unwrap_or(0),

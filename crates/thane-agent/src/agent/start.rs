@@ -159,7 +159,8 @@ async fn start_node(settings: &Settings, place: &Place, tags: Tags) -> Result<(N
         .bind(place.bind.to_string())
         .tags(tags)
         .profile(place.profile)
-        .compression(settings.compression);
+        .compression(settings.compression)
+        .dns_servers(&settings.dns_servers);
     if let Some(name) = &settings.node_name {
         builder = builder.name(name);
     }
@@ -224,6 +225,14 @@ fn describe(failure: &StartError) -> String {
              {bind}, so name the address that the other members reach it at with -advertise, or listen on one \
              address with -bind"
         ),
+        StartError::Address { field: "DNS server", value, problem } => {
+            format!("Invalid DNS server '{value}': {problem}; write -dns-server=ADDR:PORT")
+        }
+        StartError::NoName { problem } => {
+            format!(
+                "the host name of this machine cannot be determined ({problem}); name the node with -node"
+            )
+        }
         other => other.to_string(),
     }
 }

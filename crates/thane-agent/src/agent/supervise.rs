@@ -185,9 +185,16 @@ impl Supervisor<'_> {
                         error!(target: "agent", "maximum retry join attempts made, exiting; none of -retry-join could be joined");
                         return End::Abrupt;
                     }
+                    self.keep_seeds().await;
                 }
             }
         }
+    }
+
+    /// Whoever was joined by name or address is looked for again should the agent ever be alone. Serf forgets them.
+    async fn keep_seeds(&self) {
+        let Settings { start_join, retry_join, .. } = self.settings;
+        self.running.agent.node.set_seeds(start_join.iter().chain(retry_join)).await;
     }
 
     /// Does what a signal asks for; `None` if the agent goes on.

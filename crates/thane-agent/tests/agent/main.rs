@@ -10,6 +10,10 @@ mod harness;
 
 mod clients;
 mod config;
+mod dns;
+#[path = "../../../thane/tests/nodes/dns_server.rs"]
+#[allow(dead_code, reason = "shared with the library's tests, which use more of it")]
+mod dns_server;
 mod end;
 #[cfg(target_os = "linux")]
 mod goldens;

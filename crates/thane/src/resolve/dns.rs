@@ -168,7 +168,7 @@ fn random(max: u32) -> u32 {
     let mut bytes = [0; 4];
     // Without randomness the first is as good as any.
     match rand::fill(&mut bytes) {
-        Ok(()) => (u64::from(u32::from_le_bytes(bytes)) * (u64::from(max) + 1) >> 32) as u32,
+        Ok(()) => ((u64::from(u32::from_le_bytes(bytes)) * (u64::from(max) + 1)) >> 32) as u32,
         Err(_unspecified) => 0,
     }
 }

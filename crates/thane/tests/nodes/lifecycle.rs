@@ -15,7 +15,7 @@ async fn an_occupied_port_is_named_with_the_remedy() {
     let error = builder("b").bind(first.local_addr().to_string()).start().await.unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&first.local_addr().to_string()), "{text}");
-    assert!(text.contains("another agent? choose another port with bind"), "{text}");
+    assert!(text.contains("another node? choose another port with Builder::bind"), "{text}");
 }
 
 #[tokio::test]

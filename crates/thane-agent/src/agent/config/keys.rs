@@ -111,9 +111,9 @@ pub(super) const KEYS: &[Key] = &[
         .flag("rpc-addr")
         .default("127.0.0.1:7373"),
     Key::new("rpc_auth", Kind::Secret, "Token that the commands must present."),
-    Key::new("start_join", Kind::List, "Member to join at start; without an answer the agent does not start.")
+    Key::new("start_join", Kind::List, "Member to join at start: ADDR[:PORT], a host name, or a service with SRV records; without an answer the agent does not start.")
         .flag("join"),
-    Key::new("retry_join", Kind::List, "Member to join, tried again and again.").flag("retry-join"),
+    Key::new("retry_join", Kind::List, "Member to join, tried again and again; names are looked up anew each time.").flag("retry-join"),
     Key::new("retry_interval", Kind::Duration, "Time between two attempts to join, 1s or more.")
         .flag("retry-interval")
         .default("30s"),
@@ -124,6 +124,12 @@ pub(super) const KEYS: &[Key] = &[
     )
     .flag("retry-max"),
     Key::new("replay_on_join", Kind::Bool, "Deliver user events from before the join as well.").flag("replay"),
+    Key::new(
+        "dns_servers",
+        Kind::List,
+        "DNS server for names to join, ADDR or ADDR:PORT; the system's unless given. Thane only.",
+    )
+    .flag("dns-server"),
     Key::new("discover", Kind::Text, "Name of a cluster to find and join by multicast DNS.").flag("discover"),
     Key::new("mdns.interface", Kind::Text, "Network interface for multicast DNS.").flag("mdns-iface"),
     Key::new("mdns.disable_ipv4", Kind::Bool, "Ask nobody by multicast DNS over IPv4.").flag("mdns-disable-ipv4"),
