@@ -8,7 +8,7 @@ mod invoke;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -18,13 +18,11 @@ use tracing::warn;
 use crate::agent::Agent;
 use crate::agent::event::AgentEvent;
 use crate::agent::filter::EventFilter;
+use crate::losses::{self, NoticeLimit};
 use crate::metrics::Metrics;
 
 /// Events waiting in one handler's lane. Further ones are dropped and counted.
 const LANE_EVENTS_MAX: usize = 1024;
-
-/// How often the log says that a lane drops events.
-const DROP_NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A handler as configured: `FILTER[,FILTER...]=SCRIPT` or `SCRIPT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +84,7 @@ struct Lane {
 #[derive(Debug, Default)]
 struct Drops {
     count: u64,
-    last_notice: Option<Instant>,
+    notices: NoticeLimit,
 }
 
 impl Handlers {
@@ -117,12 +115,10 @@ impl Lane {
     fn count_drop(&self) {
         let mut drops = self.drops.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         drops.count += 1;
-        crate::losses::HANDLER_EVENTS.count();
-        let now = Instant::now();
-        if drops.last_notice.is_some_and(|last| now.duration_since(last) < DROP_NOTICE_INTERVAL) {
+        losses::HANDLER_EVENTS.count();
+        if !drops.notices.is_due(Instant::now()) {
             return;
         }
-        drops.last_notice = Some(now);
         let (count, script) = (drops.count, &self.spec.script);
         warn!(
             target: "agent",

@@ -22,23 +22,21 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::agent::Agent;
 use crate::hostport;
+use crate::losses::NoticeLimit;
 
 /// Clients connected at a time. A further one is closed at once.
 const CLIENTS_MAX: usize = 256;
 
-/// How long to wait after a connection could not be accepted (file descriptors may have run out), and the least time
-/// between two log lines about it.
+/// How long to wait after a connection could not be accepted: file descriptors may have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-const ACCEPT_NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a client must present, if anything. Its `Debug` does not show it.
 #[derive(Clone, Default)]
@@ -111,15 +109,7 @@ impl RpcServer {
     pub(crate) async fn run(self, agent: Arc<Agent>) {
         let auth = Arc::new(self.auth);
         let mut clients = JoinSet::new();
-        let mut last_notice: Option<Instant> = None;
-        let mut notice_is_due = move || {
-            let now = Instant::now();
-            let due = last_notice.is_none_or(|last| now.duration_since(last) >= ACCEPT_NOTICE_INTERVAL);
-            if due {
-                last_notice = Some(now);
-            }
-            due
-        };
+        let mut notices = NoticeLimit::default();
         let mut readings = tokio::time::interval(history::INTERVAL);
         readings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -140,12 +130,12 @@ impl RpcServer {
                     clients.spawn(serve(stream, peer, Arc::clone(&agent), Arc::clone(&auth)));
                 }
                 Ok((_refused, peer)) => {
-                    if notice_is_due() {
+                    if notices.is_due(Instant::now()) {
                         warn!(target: "agent.ipc", "Refused client {peer}: {CLIENTS_MAX} clients are connected already");
                     }
                 }
                 Err(reason) => {
-                    if notice_is_due() {
+                    if notices.is_due(Instant::now()) {
                         error!(target: "agent.ipc", "Failed to accept client: {reason}");
                     }
                     tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
 use crate::logging::RING_LINES;
+use crate::losses::{self, NoticeLimit};
 
 /// Records of one stream or monitor waiting for one client. The newest are dropped beyond that. (Serf: `ipc.go`, 512
 /// for both.)
@@ -23,9 +24,6 @@ const BATCH_BYTES: usize = 64 << 10;
 
 /// Room for so many entries is kept when the queue is empty.
 const ENTRIES_KEPT: usize = 16;
-
-/// How often the log says that a client drops records.
-const DROP_NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 
 // The backlog of a monitor fits its queue.
 const _: () = assert!(RING_LINES <= RECORDS_MAX);
@@ -71,7 +69,7 @@ struct Queue {
     responses_in_batch: usize,
     state: State,
     dropped: u64,
-    last_notice: Option<Instant>,
+    notices: NoticeLimit,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +118,7 @@ impl Outbox {
             return Pushed::Gone;
         }
         if !queue.has_room(source, bytes.len()) {
-            return queue.count_drop();
+            return queue.count_drop(Instant::now());
         }
         queue.push(Some(source), bytes);
         drop(queue);
@@ -258,15 +256,10 @@ impl Queue {
         }
     }
 
-    fn count_drop(&mut self) -> Pushed {
+    fn count_drop(&mut self, now: Instant) -> Pushed {
         self.dropped += 1;
-        crate::losses::RPC_RECORDS.count();
-        let now = Instant::now();
-        if self.last_notice.is_some_and(|last| now.duration_since(last) < DROP_NOTICE_INTERVAL) {
-            return Pushed::Dropped;
-        }
-        self.last_notice = Some(now);
-        Pushed::DroppedAndDue(self.dropped)
+        losses::RPC_RECORDS.count();
+        if self.notices.is_due(now) { Pushed::DroppedAndDue(self.dropped) } else { Pushed::Dropped }
     }
 }
 
@@ -298,6 +291,25 @@ mod tests {
         outbox.respond(vec![4]);
         let batch = batch(&outbox).await;
         assert_eq!((batch.len(), batch[0], &batch[RECORDS_MAX..]), (RECORDS_MAX + 2, 0, &[3, 4][..]));
+    }
+
+    #[test]
+    fn a_client_that_never_reads_costs_its_queue_and_a_notice_a_minute() {
+        let (outbox, start) = (outbox(), Instant::now());
+        for _record in 0..RECORDS_MAX {
+            assert_eq!(outbox.record(Source(1), vec![0; 100]), Pushed::Queued);
+        }
+        let before = losses::RPC_RECORDS.total();
+        let mut queue = outbox.lock();
+        // Ten minutes with a record every ten milliseconds.
+        let told: Vec<Pushed> = (0..60_000)
+            .map(|tick| queue.count_drop(start + std::time::Duration::from_millis(10) * tick))
+            .filter(|pushed| *pushed != Pushed::Dropped)
+            .collect();
+        let expected: Vec<Pushed> = (0..10).map(|minute| Pushed::DroppedAndDue(minute * 6000 + 1)).collect();
+        assert_eq!(told, expected, "each notice says how many are lost so far");
+        assert_eq!((queue.entries.len(), queue.bytes), (RECORDS_MAX, RECORDS_MAX * 100));
+        assert!(losses::RPC_RECORDS.total() >= before + 60_000, "the doctor is told");
     }
 
     #[tokio::test]
