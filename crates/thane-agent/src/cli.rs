@@ -25,12 +25,14 @@ mod progress;
 mod query;
 mod reachability;
 mod rtt;
+mod table;
 mod tags;
 mod version;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 
+use encoding::{Format, error_line};
 pub(crate) use output::Output;
 
 use crate::demo;
@@ -52,6 +54,8 @@ struct Command {
 enum Run {
     /// With its flags read, and errors printed here.
     Parsed(fn(&Parsed, &mut Output) -> Result<(), Failure>),
+    /// The same, but arguments that it does not understand are ignored, all of them.
+    Lenient(fn(&Parsed, &mut Output) -> Result<(), Failure>),
     /// With all its arguments as they are; it prints everything itself.
     Raw(fn(&[String]) -> Exit),
 }
@@ -116,7 +120,7 @@ const COMMANDS: &[Command] = &[
         name: "keygen",
         synopsis: "Make a new encryption key",
         flags: keygen::flags,
-        run: Run::Raw(keygen::run),
+        run: Run::Lenient(keygen::run),
     },
     Command {
         name: "keys",
@@ -171,7 +175,7 @@ const COMMANDS: &[Command] = &[
         name: "version",
         synopsis: "Show the program's version",
         flags: version::flags,
-        run: Run::Raw(version::run),
+        run: Run::Lenient(version::run),
     },
 ];
 
@@ -224,7 +228,10 @@ pub(crate) fn run(raw_arguments: &[OsString]) -> Exit {
         raw_arguments.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let invocation = Invocation::of(&arguments);
     if invocation.wants_version {
-        return version::run(&[]);
+        return match Output::stdout().line(&version::text()) {
+            Ok(()) => Exit::Success,
+            Err(_closed) => Exit::Failure,
+        };
     }
     let Some(name) = invocation.command else {
         complain(&usage());
@@ -251,12 +258,13 @@ pub(crate) fn run(raw_arguments: &[OsString]) -> Exit {
 impl Command {
     /// Runs with the arguments that follow its name; those that the program was given, end with the same ones.
     fn run(&self, arguments: &[String], raw_arguments: &[OsString]) -> Exit {
-        let run = match self.run {
-            Run::Parsed(run) => run,
+        let flags = (self.flags)();
+        let (run, parsed) = match self.run {
+            Run::Parsed(run) => (run, flags.parse(arguments)),
+            Run::Lenient(run) => (run, flags.parse(arguments).or_else(|_misunderstood| flags.parse(&[]))),
             Run::Raw(run) => return run(arguments),
         };
-        let flags = (self.flags)();
-        let parsed = match flags.parse(arguments) {
+        let parsed = match parsed {
             Ok(parsed) => parsed.with_raw(raw_arguments),
             Err(FlagError::Help) => {
                 complain(&flags.help());
@@ -271,7 +279,14 @@ impl Command {
                 return exit;
             }
         };
-        match run(&parsed, &mut Output::stdout()) {
+        let result = run(&parsed, &mut Output::stdout());
+        if Format::wants_json(&parsed)
+            && let Err(failure) = &result
+            && let Some(line) = self.failure_as_json(failure)
+        {
+            return print_failure(&line);
+        }
+        match result {
             Ok(()) => Exit::Success,
             Err(Failure::Told { message, hint }) => {
                 let exit = print_failure(&message);
@@ -289,6 +304,17 @@ impl Command {
                 Exit::Failure
             }
             Err(Failure::OutputClosed) => Exit::Failure,
+        }
+    }
+
+    /// A failure as standard output gets it from a command that was to print JSON; `None` for one that is not for standard output.
+    fn failure_as_json(&self, failure: &Failure) -> Option<String> {
+        let help = format!("'thane {} -h' says how.", self.name);
+        match failure {
+            Failure::Told { message, hint } => Some(error_line(message, hint.as_deref())),
+            Failure::Usage(message) => Some(error_line(message, Some(&help))),
+            Failure::NothingToDo => Some(error_line("The flags ask for nothing.", Some(&help))),
+            Failure::Aside(_) | Failure::OutputClosed => None,
         }
     }
 }

@@ -18,6 +18,7 @@ use self::show::Show;
 use self::story::{Problem, Story};
 use crate::cli::{Failure, Output};
 use crate::goflags::{FlagSet, Parsed};
+use crate::terminal::is_dumb;
 
 /// How many of an agent's last log lines are printed when a step did not happen.
 const LOG_TAIL_LINES: usize = 15;
@@ -35,8 +36,7 @@ pub(crate) fn flags() -> FlagSet {
 }
 
 pub(crate) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
-    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-    let mut show = if parsed.bool("plain") || is_dumb || !io::stdout().is_terminal() {
+    let mut show = if parsed.bool("plain") || is_dumb() || !io::stdout().is_terminal() {
         Show::plain()
     } else {
         Show::live()

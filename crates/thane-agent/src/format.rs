@@ -130,8 +130,16 @@ pub(crate) fn wrap(text: &str, width: usize, indent: usize) -> String {
 /// `value` as Go's `json.MarshalIndent` writes it for Serf: two spaces, and `<`, `>`, `&` and the two separators of
 /// Unicode as escapes.
 pub(crate) fn json(value: &impl Serialize) -> Result<String, serde_json::Error> {
-    // None of these characters occurs outside of a string, so replacing them in the finished text is exact.
-    let plain = serde_json::to_string_pretty(value)?;
+    Ok(escape_html(&serde_json::to_string_pretty(value)?))
+}
+
+/// The same on a single line, as for one of many documents.
+pub(crate) fn json_line(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    Ok(escape_html(&serde_json::to_string(value)?))
+}
+
+/// None of these characters occurs outside of a string, so replacing them in the finished text is exact.
+fn escape_html(plain: &str) -> String {
     let mut escaped = String::with_capacity(plain.len());
     for c in plain.chars() {
         match c {
@@ -141,7 +149,7 @@ pub(crate) fn json(value: &impl Serialize) -> Result<String, serde_json::Error> 
             c => escaped.push(c),
         }
     }
-    Ok(escaped)
+    escaped
 }
 
 #[cfg(test)]
@@ -223,5 +231,7 @@ mod tests {
         let expected = "{\n  \"a\": {},\n  \"b\": \"\\u003ca\\u0026b\\u003e\\u2028\",\n  \"c\": null,\n  \"d\": \
                         [\n    1,\n    \"é\\t\"\n  ]\n}";
         assert_eq!(json(&value).unwrap(), expected);
+        let line = "{\"a\":{},\"b\":\"\\u003ca\\u0026b\\u003e\\u2028\",\"c\":null,\"d\":[1,\"é\\t\"]}";
+        assert_eq!(json_line(&value).unwrap(), line);
     }
 }

@@ -338,6 +338,11 @@ impl Parsed {
         }
     }
 
+    /// The value of a text flag that not every command has.
+    pub(crate) fn optional_string(&self, name: &str) -> Option<&str> {
+        self.entries.iter().any(|entry| entry.name == name).then(|| self.string(name))
+    }
+
     /// The value of a switch.
     pub(crate) fn bool(&self, name: &str) -> bool {
         match self.value(name) {

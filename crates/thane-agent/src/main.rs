@@ -15,6 +15,7 @@ mod mdns;
 mod metrics;
 mod rpc_server;
 mod syslog;
+mod terminal;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -4,95 +4,9 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::thread;
-
-use support::{Answer, check_stderr, goldens, thane};
-use thane_wire::rpc::{
-    EventName, Member, MemberEvent, QueryEvent, Record, Request, RequestDecoder, Response, ResponseBody,
-    UserEvent, error_text,
-};
-
-/// What the agent sends for a request, and whether it hangs up then.
-struct Reply {
-    bytes: Vec<u8>,
-    hangs_up: bool,
-}
-
-impl Reply {
-    fn new(seq: u64, error: &str, body: Option<ResponseBody>) -> Self {
-        let mut bytes = Vec::new();
-        Response { seq, error: error.to_owned(), body }.encode(&mut bytes);
-        Self { bytes, hangs_up: false }
-    }
-}
-
-/// An agent that lets in whoever has its token, and answers each request as it is told. Gives its address; its threads
-/// end with the test.
-fn agent(token: &'static str, reply: impl Fn(u64, &Request) -> Reply + Send + Clone + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let reply = reply.clone();
-            thread::spawn(move || serve(&mut stream.unwrap(), token, reply));
-        }
-    });
-    address
-}
-
-fn serve(stream: &mut TcpStream, token: &str, reply: impl Fn(u64, &Request) -> Reply) {
-    let mut decoder = RequestDecoder::new();
-    let mut is_authentic = token.is_empty();
-    let mut buffer = [0; 4096];
-    loop {
-        while let Some((seq, request)) = decoder.next_request().unwrap() {
-            let reply = match &request {
-                Request::Handshake { .. } => Reply::new(seq, "", None),
-                Request::Auth { key } if key == token => {
-                    is_authentic = true;
-                    Reply::new(seq, "", None)
-                }
-                Request::Auth { .. } => Reply::new(seq, error_text::INVALID_AUTH_TOKEN, None),
-                _ if !is_authentic => Reply::new(seq, error_text::AUTH_REQUIRED, None),
-                other => reply(seq, other),
-            };
-            if stream.write_all(&reply.bytes).is_err() {
-                return;
-            }
-            if reply.hangs_up {
-                _ = stream.shutdown(Shutdown::Both);
-                return;
-            }
-        }
-        match stream.read(&mut buffer) {
-            Ok(0) | Err(_) => return,
-            Ok(count) => decoder.push(&buffer[..count]),
-        }
-    }
-}
-
-fn ask(address: &str, arguments: &[&str]) -> Answer {
-    thane(arguments, &BTreeMap::from([("SERF_RPC_ADDR".to_owned(), address.to_owned())]))
-}
-
-fn member(name: &str, addr: &[u8]) -> Member {
-    Member {
-        name: name.to_owned(),
-        addr: Some(addr.to_vec()),
-        port: 7946,
-        status: "alive".to_owned(),
-        versions: [1, 5, 2, 2, 5, 5],
-        ..Member::default()
-    }
-}
-
-fn with_members(members: &[Member]) -> impl Fn(u64, &Request) -> Reply + Send + Clone + 'static {
-    let members = members.to_vec();
-    move |seq, _request| Reply::new(seq, "", Some(ResponseBody::Members(members.clone())))
-}
+use support::fake_agent::{Reply, agent, ask, member, with_members};
+use support::{check_stderr, goldens, thane};
+use thane_wire::rpc::{EventName, MemberEvent, QueryEvent, Record, Request, UserEvent};
 
 #[test]
 fn tokens_and_addresses_are_used_as_recorded() {
@@ -187,7 +101,7 @@ remote side has exited or crashed.
 #[test]
 fn an_agent_that_hangs_up_is_told_of() {
     let address = agent("", |seq, _request| Reply { hangs_up: true, ..Reply::new(seq, "too late", None) });
-    let silent = agent("", |_seq, _request| Reply { bytes: Vec::new(), hangs_up: true });
+    let silent = agent("", |_seq, _request| Reply { hangs_up: true, ..Reply::default() });
     assert_eq!(ask(&address, &["event", "deploy"]).stdout, "Error sending event: too late\n");
     let answer = ask(&silent, &["members", "-name=["]);
     assert_eq!(

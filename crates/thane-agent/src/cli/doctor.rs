@@ -8,17 +8,18 @@ mod view;
 use serde::Serialize;
 
 use super::connection::{connect, connect_to, failed, with_connection};
-use super::encoding::{Format, as_json};
+use super::encoding::{Format, as_json, with_format};
 use super::explain::width;
 use super::progress::Progress;
 use super::{Failure, Output};
 use crate::format::wrap;
 use crate::goflags::{FlagSet, Parsed};
+use crate::terminal::Style;
 use finding::{Finding, Severity};
 use view::View;
 
 pub(super) fn flags() -> FlagSet {
-    with_connection(FlagSet::new(
+    with_format(with_connection(FlagSet::new(
         "doctor",
         "doctor [flags]",
         "Looks for what is wrong with an agent or its cluster as operators meet it: members that fail or are stuck, ports\n\
@@ -26,9 +27,8 @@ pub(super) fn flags() -> FlagSet {
          pauses, queues that grow, and more. Each finding says what to do about it. An agent knows its own view only;\n\
          name others with -peer-rpc to have their views compared.\n\n\
          Exit code 0: nothing but notes; 1: errors or warnings were found, or the agent could not be asked.",
-    ))
+    )))
     .list("peer-rpc", "RPC address of another agent of the cluster, to compare its view. May be repeated.")
-    .string("format", "text", "How to print: text or json.")
     .example("thane doctor")
     .example("thane doctor -peer-rpc=10.0.0.2:7373 -peer-rpc=10.0.0.3:7373")
 }
@@ -56,15 +56,23 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     findings.sort_by_key(|finding| finding.severity);
     let report =
         Report { own: &own, peers: &peers, findings: &findings, unchecked: checks::unchecked(&own, &peers) };
-    let text = match format {
-        Format::Text => report.as_text(width()),
-        Format::Json => as_json(&report.document())?,
-    };
-    output.line(&text)?;
+    match format {
+        Format::Text => output.styled_lines(&report.as_text(width()), severity_colour)?,
+        Format::Json => output.line(&as_json(&report.document())?)?,
+    }
     match report.count(Severity::Error) + report.count(Severity::Warning) {
         0 => Ok(()),
         _ => Err(Failure::Aside(format!("{}.", report.summary()))),
     }
+}
+
+/// The colour of the word that a finding begins with; its other lines are indented.
+fn severity_colour(line: &str) -> Option<(usize, Style)> {
+    let colours =
+        [(Severity::Error, Style::Bad), (Severity::Warning, Style::Doubtful), (Severity::Note, Style::Dim)];
+    let found =
+        colours.into_iter().find(|(severity, _)| line.starts_with(&format!("{:<7}  ", severity.name())));
+    found.map(|(severity, style)| (severity.name().len(), style))
 }
 
 struct Report<'a> {

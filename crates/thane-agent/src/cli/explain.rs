@@ -7,13 +7,14 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::connection::{connect, failed, with_connection};
-use super::encoding::{Format, as_json};
+use super::encoding::{Format, as_json, with_format};
 use super::{Failure, Output};
 use crate::client::{EvidenceRecord, Explanation};
 use crate::format::{span, wrap};
 use crate::goflags::{FlagSet, Parsed};
+use crate::terminal::{self, Style};
 
-/// Text is broken at this column unless the terminal says otherwise in `COLUMNS`.
+/// Text is broken at this column unless the terminal, or `COLUMNS`, says that there is less room.
 const WIDTH: usize = 100;
 /// Narrower than this, breaking lines helps nobody.
 const WIDTH_MIN: usize = 40;
@@ -22,14 +23,13 @@ const WIDTH_MIN: usize = 40;
 const DATED_NS: i64 = 20 * 3600 * 1_000_000_000;
 
 pub(super) fn flags() -> FlagSet {
-    with_connection(FlagSet::new(
+    with_format(with_connection(FlagSet::new(
         "explain",
         "explain [flags] NAME",
         "Tells why a member is in the state it is in: each of its last changes as the agent saw it, who accused it and\n\
          over which way that came, what the agent's own probe tried, how well the agent itself was, and what to look at\n\
          next. At most eight changes are kept. Agents may see a member differently: ask another one with -rpc-addr.",
-    ))
-    .string("format", "text", "How to print: text or json.")
+    )))
     .example("thane explain web-3")
     .example("thane explain -rpc-addr=10.0.0.2:7373 web-3")
 }
@@ -40,18 +40,22 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     };
     let explanation =
         connect(parsed)?.explain(name).map_err(|error| failed(&format!("explaining '{name}'"), &error))?;
-    let text = match Format::of(parsed)? {
-        Format::Text => as_text(&explanation, &TimeZone::system(), width()),
-        Format::Json => as_json(&Document::of(&explanation))?,
-    };
-    output.line(&text)?;
+    match Format::of(parsed)? {
+        Format::Text => {
+            let text = as_text(&explanation, &TimeZone::system(), width());
+            output.styled_lines(&text, |line| {
+                line.starts_with("What to look at:").then_some((line.len(), Style::Bold))
+            })?;
+        }
+        Format::Json => output.line(&as_json(&Document::of(&explanation))?)?,
+    }
     Ok(())
 }
 
 /// How wide text may be.
 pub(super) fn width() -> usize {
-    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    columns.map_or(WIDTH, |columns: usize| columns.clamp(WIDTH_MIN, WIDTH))
+    let columns = terminal::stdout_columns().or_else(terminal::columns_variable);
+    columns.map_or(WIDTH, |columns| columns.clamp(WIDTH_MIN, WIDTH))
 }
 
 fn as_text(why: &Explanation, zone: &TimeZone, width: usize) -> String {

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::connection::{connect, failed, with_connection};
-use super::encoding::{Format, as_json};
+use super::encoding::{Format, as_json, with_format};
 use super::{Failure, Output};
 use crate::goflags::{FlagSet, Parsed};
 
 pub(super) fn flags() -> FlagSet {
-    with_connection(FlagSet::new(
+    with_format(with_connection(FlagSet::new(
         "info",
         "info [flags]",
         "Shows what an agent counts and how it is set up: its name, tags and event handlers, the number of members,\n\
          its clocks and queues.",
-    ))
-    .string("format", "text", "How to print: text or json.")
+    )))
 }
 
 pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {

@@ -5,26 +5,26 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::connection::{connect, remedy, with_connection};
-use super::encoding::{Format, as_json};
+use super::encoding::{Format, as_json, with_format};
 use super::progress::Progress;
 use super::{Failure, Output};
 use crate::client::{Client, KeyAction, KeyReply, RpcError};
 use crate::format::table;
 use crate::goflags::{FlagSet, Parsed};
+use crate::terminal::Style;
 
 pub(super) fn flags() -> FlagSet {
-    with_connection(FlagSet::new(
+    with_format(with_connection(FlagSet::new(
         "keys",
         "keys [flags]",
         "Manages the encryption keys of all members. To change the key of a cluster: install the new one, use it, then\n\
          remove the old one, each when the step before has succeeded on all members. A key that a live member does\n\
          not have is not used: that member could no longer understand the others.",
-    ))
+    )))
     .string("install", "", "Add a key, in base64, that is not used yet.")
     .string("use", "", "Seal with a key that is installed everywhere.")
     .string("remove", "", "Forget a key that is not used.")
     .bool("list", false, "Show the keys, and how many members have each.")
-    .string("format", "text", "How to print: text or json.")
     .example("thane keys -install \"$(thane keygen | tee new.key)\"")
     .example("thane keys -use \"$(cat new.key)\"")
     .example("thane keys -list")
@@ -144,7 +144,8 @@ fn tell(result: &Reported, words: &Words, output: &mut Output) -> Result<(), Fai
                 let row = |(name, message): (&String, &String)| {
                     ["failed: ".to_owned(), name.clone(), message.clone()]
                 };
-                output.line(&table(&report.messages.iter().map(row).collect::<Vec<_>>()))?;
+                let rows: Vec<[String; 3]> = report.messages.iter().map(row).collect();
+                output.table(&rows, 2, |column, _cell| (column == 0).then_some(Style::Bad))?;
             }
             RpcError::Agent(error.clone())
         }

@@ -6,25 +6,24 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::connection::{connect, failed, with_connection};
-use super::encoding::{Format, as_json};
+use super::encoding::{Format, as_json, with_format};
 use super::tags::tag_map;
 use super::{Failure, Output, complain};
 use crate::client::{Member, MemberFilter, ip_of};
-use crate::format::table;
 use crate::goflags::{FlagSet, Parsed};
+use crate::terminal::Style;
 
 const ROLE_WARNING: &str = "Deprecation warning: 'Role' has been replaced with 'Tags'";
 
 pub(super) fn flags() -> FlagSet {
-    with_connection(FlagSet::new(
+    with_format(with_connection(FlagSet::new(
         "members",
         "members [flags]",
         "Lists the members of the cluster as an agent sees them: name, address, status and tags. Status is alive,\n\
          leaving, left or failed. A filter is a regular expression that must match from end to end; alternatives\n\
          stand in parentheses.",
-    ))
+    )))
     .bool("detailed", false, "Also show which protocol versions a member speaks.")
-    .string("format", "text", "How to print: text or json.")
     .string("name", "", "List only members whose name matches.")
     .string("status", "", "List only members whose status matches.")
     .string("role", "", "List only members whose tag 'role' matches; -tag role=... says the same.")
@@ -56,11 +55,11 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
         connect(parsed)?.members_filtered(&filter).map_err(|error| failed("retrieving members", &error))?;
     // Serf lists them in whatever order its table has; nobody can depend on that.
     members.sort_by(|a, b| a.name.cmp(&b.name));
-    let text = match Format::of(parsed)? {
-        Format::Text => as_text(&members, parsed.bool("detailed")),
-        Format::Json => as_json(&Document::of(&members))?,
-    };
-    output.line(&text)?;
+    match Format::of(parsed)? {
+        Format::Text if parsed.bool("detailed") => output.table(&detailed_rows(&members), TAGS, colour)?,
+        Format::Text => output.table(&members.iter().map(columns).collect::<Vec<_>>(), TAGS, colour)?,
+        Format::Json => output.line(&as_json(&Document::of(&members))?)?,
+    }
     Ok(())
 }
 
@@ -78,27 +77,28 @@ fn protocol(member: &Member) -> Protocol {
     Protocol { max, min, version }
 }
 
-fn as_text(members: &[Member], detailed: bool) -> String {
-    let columns = |member: &Member| {
-        let tags: Vec<String> = member.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        [member.name.clone(), address(member), member.status.clone(), tags.join(",")]
+/// The column of the status, and that of the tags, which may be long.
+const STATUS: usize = 2;
+const TAGS: usize = 3;
+
+fn columns(member: &Member) -> [String; 4] {
+    let tags: Vec<String> = member.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    [member.name.clone(), address(member), member.status.clone(), tags.join(",")]
+}
+
+fn detailed_rows(members: &[Member]) -> Vec<[String; 6]> {
+    let row = |member: &Member| {
+        let [name, address, status, tags] = columns(member);
+        let Protocol { max, min, version } = protocol(member);
+        let version = format!("Protocol Version: {version}");
+        let range = format!("Available Protocol Range: [{min}, {max}]");
+        [name, address, status, tags, version, range]
     };
-    let text = if detailed {
-        let rows: Vec<[String; 6]> = members
-            .iter()
-            .map(|member| {
-                let [name, address, status, tags] = columns(member);
-                let Protocol { max, min, version } = protocol(member);
-                let version = format!("Protocol Version: {version}");
-                let range = format!("Available Protocol Range: [{min}, {max}]");
-                [name, address, status, tags, version, range]
-            })
-            .collect();
-        table(&rows)
-    } else {
-        table(&members.iter().map(columns).collect::<Vec<_>>())
-    };
-    text.trim().to_owned()
+    members.iter().map(row).collect()
+}
+
+fn colour(column: usize, cell: &str) -> Option<Style> {
+    if column == STATUS { Style::of_status(cell) } else { None }
 }
 
 /// The JSON form, whose keys and their order scripts know.
@@ -108,8 +108,9 @@ struct Document<'a> {
     members: Option<Vec<Entry<'a>>>,
 }
 
+/// One member, as every command prints it.
 #[derive(Serialize)]
-struct Entry<'a> {
+pub(super) struct Entry<'a> {
     name: &'a str,
     addr: String,
     port: u16,
@@ -125,18 +126,22 @@ struct Protocol {
     version: u8,
 }
 
-impl<'a> Document<'a> {
-    fn of(members: &'a [Member]) -> Self {
-        let entry = |member: &'a Member| Entry {
+impl<'a> Entry<'a> {
+    pub(super) fn of(member: &'a Member) -> Self {
+        Self {
             name: &member.name,
             addr: address(member),
             port: member.port,
             tags: &member.tags,
             status: &member.status,
             protocol: protocol(member),
-        };
-        Self {
-            members: Some(members.iter().map(entry).collect()).filter(|entries: &Vec<_>| !entries.is_empty()),
         }
+    }
+}
+
+impl<'a> Document<'a> {
+    fn of(members: &'a [Member]) -> Self {
+        let entries: Vec<Entry<'a>> = members.iter().map(Entry::of).collect();
+        Self { members: Some(entries).filter(|entries| !entries.is_empty()) }
     }
 }

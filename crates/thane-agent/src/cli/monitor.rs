@@ -2,8 +2,14 @@
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
 use super::connection::{connect, failed, with_connection};
+use super::encoding::{Format, as_json_line};
 use super::interrupt::when_interrupted;
+use super::members::Entry;
 use super::{Failure, Output};
 use crate::client::{Member, Record};
 use crate::exit::Exit;
@@ -18,24 +24,99 @@ pub(super) fn flags() -> FlagSet {
          the agent stops. The level may be finer than the one that the agent itself logs at.",
     ))
     .string("log-level", "INFO", "Least level of the log lines: trace, debug, info, warn or err.")
+    .string("format", "text", "How to print: text, or json, one document a line.")
     .example("thane monitor -log-level=debug")
+    .example("thane monitor -log-level=err -format=json | jq 'select(.event == \"member-failed\")'")
 }
 
 pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
+    let format = Format::of(parsed)?;
     let mut client = connect(parsed)?;
     client.stream("*").map_err(|error| failed("starting stream", &error))?;
     client.monitor(parsed.string("log-level")).map_err(|error| failed("starting monitor", &error))?;
     when_interrupted(Exit::Success, None);
     while let Ok(record) = client.next_record(None) {
-        match record {
-            Some(Record::Log(line)) => output.line(&line)?,
-            Some(record) => output.line(&event_info(&record))?,
-            None => {}
+        match (record, format) {
+            (None, _) => {}
+            (Some(record), Format::Json) => output.line(&as_json_line(&Document::of(&record))?)?,
+            (Some(Record::Log(line)), Format::Text) => output.line(&line)?,
+            (Some(record), Format::Text) => output.line(&event_info(&record))?,
         }
     }
     Err(Failure::told(
         "\nRemote side ended the monitor! This usually means that the\nremote side has exited or crashed.",
     ))
+}
+
+/// A record in its JSON form; `record` tells the two apart.
+#[derive(Serialize)]
+#[serde(tag = "record", rename_all = "lowercase")]
+enum Document<'a> {
+    Log { line: &'a str },
+    Event(EventEntry<'a>),
+}
+
+/// An event; keys that do not belong to its kind are left out.
+#[derive(Default, Serialize)]
+struct EventEntry<'a> {
+    event: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<Vec<Entry<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ltime: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Payload>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coalesce: Option<bool>,
+}
+
+/// A payload, which may be any bytes.
+#[derive(Serialize)]
+struct Payload {
+    /// What of it is text; other bytes are U+FFFD.
+    text: String,
+    base64: String,
+}
+
+impl Payload {
+    fn of(bytes: Option<&[u8]>) -> Self {
+        let bytes = bytes.unwrap_or_default();
+        Self { text: String::from_utf8_lossy(bytes).into_owned(), base64: STANDARD.encode(bytes) }
+    }
+}
+
+impl<'a> Document<'a> {
+    fn of(record: &'a Record) -> Self {
+        Self::Event(match record {
+            Record::Log(line) => return Self::Log { line },
+            Record::Members(event) => EventEntry {
+                event: event.event.name(),
+                members: Some(event.members.iter().map(Entry::of).collect()),
+                ..EventEntry::default()
+            },
+            Record::User(event) => EventEntry {
+                event: "user",
+                ltime: Some(event.ltime),
+                name: Some(&event.name),
+                payload: Some(Payload::of(event.payload.as_deref())),
+                coalesce: Some(event.coalesce),
+                ..EventEntry::default()
+            },
+            Record::Query(event) => EventEntry {
+                event: "query",
+                id: Some(event.id),
+                ltime: Some(event.ltime),
+                name: Some(&event.name),
+                payload: Some(Payload::of(event.payload.as_deref())),
+                ..EventEntry::default()
+            },
+            _ => EventEntry { event: "unknown", ..EventEntry::default() },
+        })
+    }
 }
 
 /// An event as Serf prints it: each field in Go's syntax. Serf's fields come in any order, ours are sorted.

@@ -5,13 +5,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::terminal::is_dumb;
+
 /// How long a command may take without a word, and how often the line is renewed.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Moves to the start of the line and erases it.
 const ERASE: &[u8] = b"\r\x1b[K";
 
-/// The line, on standard error. It is gone when this is dropped; if that is no terminal it never shows.
+/// The line, on standard error. It is gone when this is dropped; if that is no terminal, or one that can erase nothing, it never shows.
 pub(super) struct Progress {
     shared: Option<Arc<Shared>>,
 }
@@ -32,7 +34,7 @@ struct Line {
 impl Progress {
     /// Begins to tell `text`, from a second on.
     pub(super) fn start(text: &str) -> Self {
-        if !io::stderr().is_terminal() {
+        if !io::stderr().is_terminal() || is_dumb() {
             return Self { shared: None };
         }
         Self::on(Box::new(io::stderr()), text, INTERVAL)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::connection::{connect, failed, with_connection};
-use super::encoding::{Format, as_json};
+use super::encoding::{Format, as_json, with_format};
 use super::interrupt::when_interrupted;
 use super::progress::Progress;
 use super::{Failure, Output};
@@ -32,14 +32,13 @@ const TIPS: &str = "Troubleshooting tips:\n\
     * Verify networking equipment is functional";
 
 pub(super) fn flags() -> FlagSet {
-    with_connection(FlagSet::new(
+    with_format(with_connection(FlagSet::new(
         "reachability",
         "reachability [flags]",
         "Has every member acknowledge a query, and compares who did with who is alive. It ends soon after the last\n\
          member has, and at the latest when the query's time is up (Serf's agents always wait for that).",
-    ))
+    )))
     .bool("verbose", false, "Show each ack as it comes, and how long they took.")
-    .string("format", "text", "How to print: text or json.")
     .example("thane reachability -verbose")
 }
 

@@ -3,20 +3,19 @@
 use serde::Serialize;
 
 use super::connection::{connect, failed, with_connection};
-use super::encoding::{Format, as_json};
+use super::encoding::{Format, as_json, with_format};
 use super::{Failure, Output};
 use crate::client::{Client, Coordinate};
 use crate::format::go_quote;
 use crate::goflags::{FlagSet, Parsed};
 
 pub(super) fn flags() -> FlagSet {
-    with_connection(FlagSet::new(
+    with_format(with_connection(FlagSet::new(
         "rtt",
         "rtt [flags] MEMBER [MEMBER]",
         "Estimates how long a message takes from one member to another and back, from their network coordinates and\n\
          without sending anything. The second member is the agent's own unless given.",
-    ))
-    .string("format", "text", "How to print: text or json.")
+    )))
     .example("thane rtt db1 web7")
 }
 

@@ -5,8 +5,9 @@ mod frame;
 use std::io::{self, Stdout, Write as _};
 use std::time::{Duration, Instant};
 
-use self::frame::{Colours, frame, summary_lines, table_lines};
+use self::frame::{frame, summary_lines, table_lines};
 use super::world::{Seen, World};
+use crate::terminal::Colours;
 
 /// How often the clock on the screen moves when nothing else does.
 pub(super) const REDRAW_EVERY: Duration = Duration::from_millis(200);
@@ -52,9 +53,7 @@ impl Show {
 
     /// A frame on a terminal; in colours unless `NO_COLOR` asks for none.
     pub(super) fn live() -> Self {
-        let wants_none = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colours = if wants_none { Colours::None } else { Colours::Ansi };
-        Self::new(Mode::Live { colours, lines_drawn: 0, is_over: false })
+        Self::new(Mode::Live { colours: Colours::of_stdout(), lines_drawn: 0, is_over: false })
     }
 
     fn new(mode: Mode) -> Self {

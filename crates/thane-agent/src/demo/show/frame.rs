@@ -5,43 +5,20 @@ use std::time::Duration;
 use super::Tick;
 use crate::demo::world::{Sight, World};
 use crate::format::for_terminal;
+use crate::terminal::{Colours, Style};
 
 /// Lines of the feed in a frame, so that everything fits on a small terminal.
 const FEED_LINES: usize = 10;
 
-/// Whether words have colours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Colours {
-    None,
-    Ansi,
-}
-
-impl Colours {
-    fn paint(self, code: &str, text: &str) -> String {
-        match self {
-            Self::None => text.to_owned(),
-            Self::Ansi => format!("\x1b[{code}m{text}\x1b[0m"),
-        }
-    }
-
-    fn sight(self, sight: Sight, text: &str) -> String {
-        let code = match sight {
-            Sight::Nothing => return text.to_owned(),
-            Sight::Alive => "32",
-            Sight::Leaving | Sight::Left => "36",
-            Sight::Suspect => "1;33",
-            Sight::Failed => "1;31",
-        };
-        self.paint(code, text)
-    }
-
-    fn bold(self, text: &str) -> String {
-        self.paint("1", text)
-    }
-
-    fn dim(self, text: &str) -> String {
-        self.paint("2", text)
-    }
+fn painted_sight(colours: Colours, sight: Sight, text: &str) -> String {
+    let style = match sight {
+        Sight::Nothing => return text.to_owned(),
+        Sight::Alive => Style::Good,
+        Sight::Leaving | Sight::Left => Style::Gone,
+        Sight::Suspect => Style::Doubtful,
+        Sight::Failed => Style::Bad,
+    };
+    colours.paint(style, text)
 }
 
 /// The members: what they are, and how each agent sees each of them. The status is the worst that anybody sees.
@@ -57,20 +34,20 @@ pub(super) fn table_lines(world: &World, colours: Colours) -> Vec<String> {
         let plan = world.plan(member);
         let worst = world.worst_sight(member);
         let mut cells = vec![
-            colours.bold(&format!("{:name_width$}", plan.name)),
+            colours.paint(Style::Bold, &format!("{:name_width$}", plan.name)),
             format!("{:15}", plan.gossip_address()),
-            colours.sight(worst, &format!("{:7}", worst.word())),
+            painted_sight(colours, worst, &format!("{:7}", worst.word())),
         ];
         cells.extend(world.numbers().map(|observer| {
             let sight = world.sight(observer, member);
             let width = title(observer).len();
-            colours.sight(sight, &format!("{:width$}", sight.word()))
+            painted_sight(colours, sight, &format!("{:width$}", sight.word()))
         }));
         let tags: Vec<String> = plan.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
         cells.push(tags.join(","));
         cells.join("  ")
     };
-    let mut lines = vec![colours.dim(&head.join("  "))];
+    let mut lines = vec![colours.paint(Style::Dim, &head.join("  "))];
     lines.extend(world.numbers().map(row));
     lines
 }
@@ -85,21 +62,25 @@ pub(super) fn frame(
 ) -> Vec<String> {
     let clock = format!("{:5.1}s", elapsed.as_secs_f64());
     let mut lines = vec![
-        format!("{}  {}", colours.bold("Three Thane agents on this machine"), colours.dim(&clock)),
+        format!(
+            "{}  {}",
+            colours.paint(Style::Bold, "Three Thane agents on this machine"),
+            colours.paint(Style::Dim, &clock)
+        ),
         String::new(),
     ];
     lines.extend(table_lines(world, colours).into_iter().map(|line| format!("  {line}")));
     lines.push(String::new());
     lines.push(format!("  {}", progress(ticks, colours)));
-    lines.push(format!("  {} {}", colours.paint("1;34", ">"), colours.bold(headline)));
+    lines.push(format!("  {} {}", colours.paint(Style::Mark, ">"), colours.paint(Style::Bold, headline)));
     lines.push(String::new());
-    lines.push(format!("  {}", colours.dim("EVENTS, AS EACH AGENT SEES THEM")));
+    lines.push(format!("  {}", colours.paint(Style::Dim, "EVENTS, AS EACH AGENT SEES THEM")));
     for seen in world.last_seen(FEED_LINES) {
         let at = format!("{:5.1}s", seen.at.as_secs_f64());
         // Names and payloads come over the wire, if only from ourselves.
         let sentence = seen.what.sentence().replace(['\n', '\t'], " ");
         let sentence = for_terminal(&sentence);
-        lines.push(format!("  {}  {:6}  {sentence}", colours.dim(&at), world.name(seen.by)));
+        lines.push(format!("  {}  {:6}  {sentence}", colours.paint(Style::Dim, &at), world.name(seen.by)));
     }
     lines
 }
@@ -108,9 +89,9 @@ pub(super) fn frame(
 fn progress(ticks: &[Tick], colours: Colours) -> String {
     let awaited = ticks.iter().position(|tick| tick.done.is_none());
     let step = |(index, tick): (usize, &Tick)| match tick.done {
-        Some(_) => colours.paint("32", &format!("[x] {}", tick.name)),
-        None if awaited == Some(index) => colours.bold(&format!("[.] {}", tick.name)),
-        None => colours.dim(&format!("[ ] {}", tick.name)),
+        Some(_) => colours.paint(Style::Good, &format!("[x] {}", tick.name)),
+        None if awaited == Some(index) => colours.paint(Style::Bold, &format!("[.] {}", tick.name)),
+        None => colours.paint(Style::Dim, &format!("[ ] {}", tick.name)),
     };
     ticks.iter().enumerate().map(step).collect::<Vec<_>>().join(" ")
 }
@@ -123,9 +104,13 @@ pub(super) fn summary_lines(ticks: &[Tick], colours: Colours) -> Vec<String> {
         match &tick.done {
             Some((took, proof)) => {
                 let took = format!("{:5.1}s", took.as_secs_f64());
-                format!("  {} {name}  {}  {proof}", colours.paint("32", "[x]"), colours.dim(&took))
+                format!(
+                    "  {} {name}  {}  {proof}",
+                    colours.paint(Style::Good, "[x]"),
+                    colours.paint(Style::Dim, &took)
+                )
             }
-            None => colours.dim(&format!("  [ ] {name}")),
+            None => colours.paint(Style::Dim, &format!("  [ ] {name}")),
         }
     };
     ticks.iter().map(line).collect()
