@@ -38,6 +38,13 @@ pub(crate) fn query_timeout(gossip_interval: Duration, mult: u32, n: usize) -> D
     gossip_interval * mult * ceil_log10_of_next(n).max(1)
 }
 
+/// How likely a member is to try one of the failed now: all members together try each about once an interval. May exceed 1.
+/// (Serf: `serf.go`, reconnect; in single precision, as there.)
+pub(crate) fn reconnect_chance(members: usize, failed: usize, left: usize) -> f32 {
+    let others = members.saturating_sub(failed + left).max(1);
+    failed as f32 / others as f32
+}
+
 /// `ceil(log10(n + 1))` without rounding errors: the number of decimal digits of `n`, 0 for 0.
 fn ceil_log10_of_next(n: usize) -> u32 {
     n.checked_ilog10().map_or(0, |digits| digits + 1)
@@ -48,6 +55,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::Config;
 
     /// Rows that the real implementation computed.
     fn recorded(formula: &str) -> Vec<Value> {
@@ -82,11 +90,50 @@ mod tests {
         }
     }
 
+    fn serfs(formula: &str) -> Vec<Value> {
+        let all: Value = serde_json::from_str(include_str!("../tests/vectors/serf/small.json")).unwrap();
+        all[formula].as_array().unwrap().clone()
+    }
+
+    #[test]
+    fn failed_members_are_tried_as_often_as_recorded() {
+        let rows = serfs("reconnect_probability");
+        assert_eq!(rows.len(), 6);
+        for row in rows {
+            let number = |field: &str| row[field].as_u64().unwrap() as usize;
+            let got = reconnect_chance(number("members"), number("failed"), number("left"));
+            let wanted = row["probability"].as_f64().unwrap();
+            assert_eq!(f64::from(got).to_bits(), wanted.to_bits(), "{row}: {got}");
+        }
+        eprintln!("compat: chance to try a failed member | cases=6 same=6 listed=0");
+    }
+
+    #[test]
+    fn queries_live_as_long_as_recorded() {
+        let all: Value = serde_json::from_str(include_str!("../tests/vectors/serf/queries.json")).unwrap();
+        let rows = all["default_timeouts"].as_array().unwrap();
+        assert_eq!(rows.len(), 18);
+        let at = "127.0.0.1:7946".parse().unwrap();
+        let presets = [
+            ("lan_ms", Config::lan("a", at)),
+            ("wan_ms", Config::wan("a", at)),
+            ("local_ms", Config::local("a", at)),
+        ];
+        for row in rows {
+            let number = |field: &str| row[field].as_u64().unwrap();
+            for (field, config) in &presets {
+                let members = number("alive_members") as usize;
+                let got = query_timeout(config.gossip_interval, config.query_timeout_mult, members);
+                assert_eq!(got, Duration::from_millis(number(field)), "{row} {field}");
+            }
+        }
+        eprintln!("compat: default timeouts of queries | cases=18 same=18 listed=0");
+    }
+
     /// Rows of Serf's own copy of the formula, by its count of members.
     #[test]
     fn serfs_retransmissions_are_the_same() {
-        let all: Value = serde_json::from_str(include_str!("../tests/vectors/serf/small.json")).unwrap();
-        for row in all["retransmit_limit"].as_array().unwrap() {
+        for row in serfs("retransmit_limit") {
             let members = row["known_members"].as_u64().unwrap() as usize;
             for (mult, field) in [(4, "mult_4"), (2, "mult_2")] {
                 let got = retransmit_limit(mult, members);

@@ -244,8 +244,9 @@ impl Node {
             return;
         }
         let keys: Vec<String> = self.codec.config().keyring.keys().iter().map(Key::to_base64).collect();
+        let primary = keys.first().map_or("", String::as_str);
         let limit = self.config.query_response_size_limit;
-        match fit_key_list(&keys, query, &self.own_name(), limit) {
+        match fit_key_list(&keys, primary, query, &self.own_name(), limit) {
             Some(payload) => self.reply(&ReplyTo::new(query), 0, Some(&payload)),
             None => self.notice(Level::Error, Layer::Serf, "key_list_too_large", None, || {
                 format!("not even one key fits an answer of {limit} bytes; the list is not sent")
@@ -263,7 +264,13 @@ fn requested_key<'a>(query: &Query<'a>) -> Option<&'a [u8]> {
 }
 
 /// The list of keys, cut until the whole response fits the limit. (Serf: `internal_query.go`, keyListResponseWithCorrectSize.)
-fn fit_key_list(keys: &[String], query: &Query<'_>, own_name: &str, limit: usize) -> Option<Vec<u8>> {
+fn fit_key_list(
+    keys: &[String],
+    primary: &str,
+    query: &Query<'_>,
+    own_name: &str,
+    limit: usize,
+) -> Option<Vec<u8>> {
     let encode = |shown: usize| {
         let message = if shown == keys.len() {
             String::new()
@@ -274,7 +281,7 @@ fn fit_key_list(keys: &[String], query: &Query<'_>, own_name: &str, limit: usize
             result: true,
             message: &message,
             keys: Some(keys[..shown].iter().map(String::as_str).collect()),
-            primary_key: keys.first().map_or("", String::as_str),
+            primary_key: primary,
         };
         let mut payload = Vec::new();
         SerfMessage::KeyResponse(response).encode(&mut payload);
@@ -298,4 +305,68 @@ fn fit_key_list(keys: &[String], query: &Query<'_>, own_name: &str, limit: usize
     }
     let most = (limit / KEY_TEXT_BYTES_MIN).min(keys.len().saturating_sub(1));
     (1..=most).rev().map(encode).find(|payload| fits(payload))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// What a real Serf made of so many copies of one key.
+    #[test]
+    fn lists_of_keys_are_cut_as_recorded() {
+        let all: Value =
+            serde_json::from_str(include_str!("../../tests/vectors/serf/key_list_truncation.json")).unwrap();
+        let key = all["key"].as_str().unwrap();
+        let cases = all["cases"].as_array().unwrap();
+        for case in cases {
+            let number = |field: &str| case[field].as_u64().unwrap();
+            let keys = vec![key.to_owned(); number("keys_in") as usize];
+            let primary = if case["has_primary"] == true { key } else { "" };
+            let own_name = "n".repeat(number("node_name_len") as usize);
+            let query = asked(number("query_ltime"), number("query_id") as u32);
+            let limit = number("limit") as usize;
+            let payload = fit_key_list(&keys, primary, &query, &own_name, limit).unwrap();
+            let Ok(SerfMessage::KeyResponse(list)) = SerfMessage::decode(&payload) else { panic!("{case}") };
+            assert!(list.result, "{case}");
+            assert_eq!(list.primary_key, primary, "{case}");
+            assert_eq!(list.message, case["message"].as_str().unwrap(), "{case}");
+            assert_eq!(list.keys.as_ref().map_or(0, Vec::len) as u64, number("keys_out"), "{case}");
+            let whole = QueryResponse {
+                ltime: query.ltime,
+                id: query.id,
+                from: &own_name,
+                flags: 0,
+                payload: Some(&payload),
+            };
+            let mut message = Vec::new();
+            SerfMessage::QueryResponse(whole).encode(&mut message);
+            assert_eq!(message.len() as u64, number("encoded_len"), "{case}");
+        }
+        assert_eq!(cases.len(), 156);
+        eprintln!("compat: lists of keys that do not fit | cases=156 same=156 listed=0");
+    }
+
+    #[test]
+    fn a_list_of_which_not_even_one_key_fits_is_not_sent() {
+        let keys = vec!["KfCPZAKdgHUOdb202afZfE8EbdZqj4+ReTbfJUkfKsg=".to_owned(); 3];
+        assert_eq!(fit_key_list(&keys, &keys[0], &asked(5, 1), "node", 150), None);
+    }
+
+    fn asked(ltime: u64, id: u32) -> Query<'static> {
+        Query {
+            ltime,
+            id,
+            addr: &[127, 0, 0, 1],
+            port: 7946,
+            source_node: "a",
+            filters: None,
+            flags: 0,
+            relay_factor: 0,
+            timeout_ns: 0,
+            name: "_serf_list-keys",
+            payload: None,
+        }
+    }
 }

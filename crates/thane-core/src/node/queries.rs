@@ -229,13 +229,14 @@ impl Node {
         }
         let limit = self.config.query_response_size_limit;
         let own = self.own_name();
-        if encode_response(&reply_to, &own, 0, Some(payload)).len() > limit {
+        let payload = (!payload.is_empty()).then_some(payload);
+        if encode_response(&reply_to, &own, 0, payload).len() > limit {
             return Err(RespondError::TooLarge { limit });
         }
         if let Some(unanswered) = self.delivered.waiting.get_mut(&token) {
             unanswered.answered = true;
         }
-        self.reply(&reply_to, 0, Some(payload));
+        self.reply(&reply_to, 0, payload);
         Ok(())
     }
 

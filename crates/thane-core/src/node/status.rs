@@ -14,6 +14,7 @@ use thane_wire::serf::{Join, Leave, SerfMessage};
 use super::streams::Purpose;
 use super::{LifeState, Node};
 use crate::event::{Cause, Event, Path};
+use crate::formulas::reconnect_chance;
 use crate::lamport::LamportJump;
 use crate::member::{State, Status};
 use crate::notice::{Layer, Level};
@@ -418,10 +419,9 @@ impl Node {
         if failed.is_empty() || self.life != LifeState::Alive {
             return;
         }
-        let others = self.table.with_status().saturating_sub(failed.len() + self.table.left().len());
-        let chance = failed.len() as f64 / others.max(1) as f64;
+        let chance = reconnect_chance(self.table.with_status(), failed.len(), self.table.left().len());
         let at = self.rng.below(failed.len());
-        if self.rng.unit() > chance {
+        if self.rng.unit() > f64::from(chance) {
             return;
         }
         let entry = &self.table[self.table.failed()[at]];

@@ -9,6 +9,7 @@ mod measures;
 mod net;
 mod probing;
 mod properties;
+mod queries;
 mod seeds;
 mod support;
 mod transitions;

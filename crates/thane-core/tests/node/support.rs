@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
-use thane_core::{Config, Event, Node, Notice, OpId, Outcome, Output, Seed, StopReason, StreamId, Time};
+use thane_core::{
+    Config, Event, Node, Notice, OpId, Outcome, Output, QueryId, QueryReply, Seed, StopReason, StreamId, Time,
+};
 use thane_wire::gossip::{Ack, Alive, Dead, Message, NodeState, NodeStateKind, Ping, Suspect, ip_bytes};
 use thane_wire::packet::{Checksum, Codec, CodecConfig};
 use thane_wire::stream::{PushPull, Role, StreamDecoder, StreamMessage};
@@ -163,6 +165,7 @@ pub(crate) struct Bench {
     pub(crate) closed: BTreeSet<StreamId>,
     pub(crate) dials: Vec<(StreamId, SocketAddr)>,
     pub(crate) done: Vec<(OpId, Outcome)>,
+    pub(crate) replies: Vec<(QueryId, QueryReply)>,
     pub(crate) stops: Vec<StopReason>,
     /// How often the node wanted its seeds looked up.
     pub(crate) seed_lookups: usize,
@@ -187,6 +190,7 @@ impl Bench {
             closed: BTreeSet::new(),
             dials: Vec::new(),
             done: Vec::new(),
+            replies: Vec::new(),
             stops: Vec::new(),
             seed_lookups: 0,
         };
@@ -206,6 +210,7 @@ impl Bench {
                 }
                 Output::Event(event) => self.events.push(event),
                 Output::Done { op, outcome } => self.done.push((op, outcome)),
+                Output::Reply { query, reply } => self.replies.push((query, reply)),
                 Output::Notice(notice) => self.notices.push(notice),
                 Output::Stop(reason) => self.stops.push(reason),
                 Output::LookUpSeeds => self.seed_lookups += 1,
@@ -349,6 +354,7 @@ pub(crate) fn short(event: &Event) -> String {
         Event::Reaped(change) => ("reap", change),
         Event::Suspected(change) => ("suspect", change),
         Event::Refuted(change) => ("refute", change),
+        Event::Query(query) => return format!("query:{}@{}", query.name, query.ltime),
         Event::User(event) => return format!("user:{}@{}", event.name, event.ltime),
         other => panic!("an event that these tests do not know: {other:?}"),
     };
