@@ -64,6 +64,59 @@ fn sf_448_465_692_a_restarted_node_takes_what_it_missed_and_nothing_twice() {
     assert_eq!(net.nodes[2].node.marks().event, 2);
 }
 
+/// SF-465: a join at the start, which declines history, comes before the rejoin or after it; what was missed is no history.
+#[test]
+fn sf_465_a_join_at_the_start_does_not_decline_what_was_missed() {
+    let mut net = Net::joined(3);
+    fire(&mut net, 0, "seen");
+    assert!(net.run_until(ms(5_000), |net| user_events(net, 2) == ["seen"]));
+    let written = net.nodes[2].node.to_restore();
+    net.down.insert(2);
+    net.run(ms(30_000));
+    fire(&mut net, 0, "missed");
+    net.run(ms(2_000));
+    // The members that the snapshot names do not answer, so that only the join finds the cluster.
+    let nowhere = |peer: &Peer| Peer { name: peer.name.clone(), addr: addr("127.0.9.9:7946") };
+    let alive = written.alive.iter().map(nowhere).collect();
+    start_with(&mut net, 2, Restored { alive, ..written.clone() });
+    let (now, peer) = (net.now, net.addr(0));
+    net.nodes[2].node.join(now, &[peer], Replay::Ignore).unwrap();
+    assert!(net.run_until(ms(5_000), |net| net.all_see(3)));
+    assert_eq!(user_events(&net, 2), ["missed"]);
+
+    // Whoever has left on purpose joins like somebody new.
+    net.down.insert(2);
+    start_with(&mut net, 2, Restored { marks: written.marks, ..Restored::default() });
+    let (now, peer) = (net.now, net.addr(0));
+    net.nodes[2].node.join(now, &[peer], Replay::Ignore).unwrap();
+    assert!(net.run_until(ms(5_000), |net| net.all_see(3)));
+    net.run(ms(60_000));
+    assert!(user_events(&net, 2).is_empty());
+}
+
+/// A member that is back for long joins another cluster like anybody.
+#[test]
+fn history_is_declined_again_once_what_was_missed_is_there() {
+    let mut net = Net::joined_with([lan(0), lan(1)]);
+    let written = net.nodes[1].node.to_restore();
+    start_with(&mut net, 1, written);
+    assert!(net.run_until(ms(5_000), |net| net.all_see(2)));
+    net.run(ms(10_000));
+    let (now, peer) = (net.now, net.addr(0));
+    net.nodes[1].node.join(now, &[peer], Replay::Ignore).unwrap();
+    net.run(ms(1_000));
+    let before = net.nodes[1].node.marks().event;
+    net.cut_off = vec![net.addr(0)];
+    fire(&mut net, 0, "history");
+    net.run(ms(500));
+    net.cut_off.clear();
+    let (now, peer) = (net.now, net.addr(0));
+    net.nodes[1].node.join(now, &[peer], Replay::Ignore).unwrap();
+    net.run(ms(60_000));
+    assert!(net.nodes[1].node.marks().event > before);
+    assert!(user_events(&net, 1).is_empty(), "{:?}", user_events(&net, 1));
+}
+
 /// What a join declined as history is not history that the next life takes.
 #[test]
 fn events_that_were_declined_once_stay_declined() {

@@ -211,7 +211,7 @@ impl Node {
             return;
         }
         self.merge_intents(&state, Path::PushPull(peer));
-        if op.is_some_and(|op| self.join_ignores_old_events(op)) {
+        if op.is_some_and(|op| self.join_ignores_old_events(op)) && !self.is_owed_events() {
             self.event_buffer.ignore_before(state.event_ltime);
         }
         for slot in state.events.into_iter().flatten().flatten() {
@@ -219,6 +219,7 @@ impl Node {
                 self.user_event_arrived(slot.ltime, name, payload.unwrap_or_default(), false);
             }
         }
+        self.caught_up();
     }
 
     /// The peer's clocks stand past everything it has seen: ours come to stand no lower. False if one of them is absurd; then

@@ -43,6 +43,8 @@ pub(super) struct Rejoin {
     next: usize,
     pause: Duration,
     trying: Option<OpId>,
+    /// Until then nothing that happened while we were away is declined as history.
+    missed_until: Time,
     lost: BTreeMap<Arc<str>, Lost>,
     /// Lost members that were asked whether they are there, by the ping's number.
     asked: BTreeMap<u32, Arc<str>>,
@@ -74,6 +76,9 @@ impl Node {
         self.rejoin.failed_from = alive.len();
         self.rejoin.known = alive;
         self.rejoin.known.append(&mut failed);
+        if !self.rejoin.known.is_empty() {
+            self.rejoin.missed_until = Time::NEVER;
+        }
         self.shuffle_known();
         self.rejoin_step();
         self.settle();
@@ -130,6 +135,21 @@ impl Node {
         let (alive, failed) = self.rejoin.known.split_at_mut(self.rejoin.failed_from);
         self.rng.shuffle(alive);
         self.rng.shuffle(failed);
+    }
+
+    /// Whether user events that a join would decline as history are those that we missed: we were a member when they were
+    /// sent. What we have seen is before the time that `restore` has set.
+    ///
+    /// Differs from Serf: there a join at the start declines them, if it comes before the rejoin.
+    pub(super) fn is_owed_events(&self) -> bool {
+        self.now < self.rejoin.missed_until
+    }
+
+    /// A peer has told us all that it knows. Another one may know more, of an event that is just being passed on.
+    pub(super) fn caught_up(&mut self) {
+        if self.rejoin.missed_until == Time::NEVER {
+            self.rejoin.missed_until = self.now + self.config.broadcast_timeout;
+        }
     }
 
     // ---- the members of the earlier life ----
