@@ -19,6 +19,7 @@ mod harness;
 mod joining;
 mod leaving_and_failing;
 mod lifecycle;
+mod moving;
 mod queries;
 mod quiet_logs;
 mod tags;

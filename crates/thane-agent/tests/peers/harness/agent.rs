@@ -6,7 +6,7 @@ use super::{
     recorder::{self, Recorded},
 };
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     ffi::{OsStr, OsString},
     fs::{self, OpenOptions},
     net::Ipv4Addr,
@@ -29,7 +29,7 @@ pub(crate) struct Agent(Rc<Process>);
 
 #[derive(Debug)]
 struct Process {
-    kind: Kind,
+    kind: Cell<Kind>,
     name: String,
     ip: Ipv4Addr,
     /// The path of its files without their extensions: `log` (standard output), `err` and `events`.
@@ -46,11 +46,26 @@ impl Agent {
         files: PathBuf,
         arguments: Vec<OsString>,
     ) -> Self {
-        Self(Rc::new(Process { kind, name, ip, files, arguments, child: RefCell::new(None) }))
+        Self(Rc::new(Process {
+            kind: Cell::new(kind),
+            name,
+            ip,
+            files,
+            arguments,
+            child: RefCell::new(None),
+        }))
     }
 
+    /// The program that plays it.
     pub(crate) fn kind(&self) -> Kind {
-        self.0.kind
+        self.0.kind.get()
+    }
+
+    /// From the next start on another program plays it: same flags, same files, same address.
+    #[track_caller]
+    pub(crate) fn hand_over_to(&self, kind: Kind) {
+        assert!(self.0.child.borrow().is_none(), "{} still runs", self.name());
+        self.0.kind.set(kind);
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -106,7 +121,7 @@ impl Agent {
             let path = self.file(suffix);
             OpenOptions::new().create(true).append(true).open(&path).expect("the log can be opened")
         };
-        let mut command = self.0.kind.command();
+        let mut command = self.kind().command();
         command.arg("agent").args(&self.0.arguments).stdout(file("log")).stderr(file("err"));
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         *self.0.child.borrow_mut() = Some(child);
@@ -170,6 +185,11 @@ impl Agent {
     #[track_caller]
     pub(crate) fn recorded(&self) -> Vec<Recorded> {
         recorder::records_in(&self.file("events"))
+    }
+
+    /// The path of its files without their extensions.
+    pub(super) fn files(&self) -> &Path {
+        &self.0.files
     }
 
     fn file(&self, suffix: &str) -> PathBuf {

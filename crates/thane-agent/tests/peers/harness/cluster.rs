@@ -1,7 +1,7 @@
 //! A story's cluster: its addresses, its agents, its files, and the waiting for what should become true.
 
 use super::{
-    Agent, BOTH, Kind, Monitor, logs,
+    Agent, BOTH, Kind, Machine, Monitor, logs,
     loopback::Block,
     members::{members_through, statuses},
     program::with_programs,
@@ -113,6 +113,21 @@ impl Cluster {
         Launch { cluster: self, kind, name: name.to_owned(), ip, files, arguments }
     }
 
+    /// An agent to be started whose settings are all in a file, as on a machine that somebody looks after.
+    pub(crate) fn machine(&self, kind: Kind, name: &str) -> Machine<'_> {
+        let host = self.hosts_used.get() + 1;
+        self.hosts_used.set(host);
+        let ip = self.block.address(host);
+        let number = self.launches.replace(self.launches.get() + 1);
+        let directory = self.directory.join(format!("{number}-{name}"));
+        Machine::new(self, kind, name, ip, directory, matches!(self.profile, Profile::Local))
+    }
+
+    /// Takes an agent under supervision.
+    pub(super) fn adopt(&self, agent: &Agent) {
+        self.agents.borrow_mut().push(agent.clone());
+    }
+
     /// A path for a file of the story.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
@@ -143,8 +158,19 @@ impl Cluster {
 
     /// Waits until `condition` holds; it says otherwise why it does not.
     #[track_caller]
-    pub(crate) fn wait_for<T>(&self, what: &str, mut condition: impl FnMut() -> Result<T, String>) -> T {
-        let deadline = Instant::now() + CONDITION_DEADLINE;
+    pub(crate) fn wait_for<T>(&self, what: &str, condition: impl FnMut() -> Result<T, String>) -> T {
+        self.wait_within(CONDITION_DEADLINE, what, condition)
+    }
+
+    /// The same with a time limit of its own.
+    #[track_caller]
+    pub(crate) fn wait_within<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        mut condition: impl FnMut() -> Result<T, String>,
+    ) -> T {
+        let deadline = Instant::now() + limit;
         loop {
             let reason = match condition() {
                 Ok(value) => return value,
@@ -155,7 +181,7 @@ impl Cluster {
                     panic!("{} ended with {status} while waiting for {what}: {reason}", agent.name());
                 }
             }
-            assert!(Instant::now() < deadline, "waited {CONDITION_DEADLINE:?} for {what}: {reason}");
+            assert!(Instant::now() < deadline, "waited {limit:?} for {what}: {reason}");
             thread::sleep(Duration::from_millis(100));
         }
     }
@@ -164,9 +190,20 @@ impl Cluster {
     /// one and the same story, addresses, tags and versions included, through both command lines.
     #[track_caller]
     pub(crate) fn wait_for_members(&self, agents: &[&Agent], expected: &[(&str, &str)]) {
+        self.wait_for_members_within(CONDITION_DEADLINE, agents, expected);
+    }
+
+    /// The same with a time limit of its own.
+    #[track_caller]
+    pub(crate) fn wait_for_members_within(
+        &self,
+        limit: Duration,
+        agents: &[&Agent],
+        expected: &[(&str, &str)],
+    ) {
         let mut expected = expected.to_vec();
         expected.sort_unstable();
-        self.wait_for(&format!("all to list {expected:?}"), || {
+        self.wait_within(limit, &format!("all to list {expected:?}"), || {
             let mut first = None;
             for agent in agents {
                 for kind in BOTH {
@@ -299,7 +336,7 @@ impl Launch<'_> {
     /// The agent, not yet started.
     pub(crate) fn build(self) -> Agent {
         let agent = Agent::new(self.kind, self.name, self.ip, self.files, self.arguments);
-        self.cluster.agents.borrow_mut().push(agent.clone());
+        self.cluster.adopt(&agent);
         agent
     }
 

@@ -2,14 +2,18 @@
 
 mod agent;
 mod cluster;
+mod load;
 mod logs;
 mod loopback;
+mod machine;
 mod members;
 mod program;
 mod recorder;
 
 pub(crate) use agent::Agent;
 pub(crate) use cluster::{Cluster, Launch, Profile, with_cluster};
+pub(crate) use load::Load;
+pub(crate) use machine::Machine;
 pub(crate) use members::{Member, members_through};
 pub(crate) use program::{Answer, BOTH, Kind, with_programs};
 pub(crate) use recorder::{Monitor, Recorded};
