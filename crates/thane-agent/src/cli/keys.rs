@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::connection::{connect, remedy, with_connection};
 use super::encoding::{Format, as_json, with_format};
 use super::progress::Progress;
-use super::{Failure, Output};
-use crate::client::{Client, KeyAction, KeyReply, RpcError};
+use super::{Failure, Output, complain};
+use crate::client::{Client, KeyAction, KeyReply, MemberFilter, RpcError};
 use crate::format::table;
 use crate::goflags::{FlagSet, Parsed};
 use crate::terminal::Style;
@@ -35,27 +35,33 @@ struct Words {
     begin: &'static str,
     success: &'static str,
     failure: &'static str,
+    /// What it means for members that have failed, and were not asked; nothing if empty.
+    absent: &'static str,
 }
 
 const LIST: Words = Words {
     begin: "==> Asking all members for installed keys...",
     success: "==> Keys gathered, listing cluster keys...",
     failure: "Failed to gather member keys",
+    absent: "",
 };
 const INSTALL: Words = Words {
     begin: "==> Installing key on all members...",
     success: "==> Successfully installed key!",
     failure: "Error installing key",
+    absent: "Unless they get this key before they come back, they stay out once it is used",
 };
 const USE: Words = Words {
     begin: "==> Changing primary key on all members...",
     success: "==> Successfully changed primary key!",
     failure: "Error changing primary key",
+    absent: "They cannot come back without this key",
 };
 const REMOVE: Words = Words {
     begin: "==> Removing key on all members...",
     success: "==> Successfully removed key!",
     failure: "Error removing key",
+    absent: "With no key but this one they cannot come back",
 };
 
 pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
@@ -96,15 +102,49 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     }
     let progress = Progress::start("waiting for all members to answer");
     let result = perform(&mut client, action);
+    let absent =
+        if matches!(result, Ok((_, None))) { absent_members(&mut client, &words) } else { Vec::new() };
     drop(progress);
     match format {
-        Format::Text => tell(&result, &words, output),
-        Format::Json => document(&result, &words, output),
+        Format::Text => tell(&result, &words, output)?,
+        Format::Json => document(&result, &words, &absent, output)?,
     }
+    if !absent.is_empty() {
+        complain(&absent_note(&absent, &words));
+    }
+    Ok(())
 }
 
 /// What the members said, and what was wrong if anything.
 type Reported = Result<(KeyReply, Option<String>), RpcError>;
+
+/// Most names of failed members in one note.
+const ABSENT_SHOWN: usize = 8;
+
+/// The members that have failed and may come back: they were not asked. Nothing of it is a failure, and nobody waits for it long.
+fn absent_members(client: &mut Client, words: &Words) -> Vec<String> {
+    if words.absent.is_empty() {
+        return Vec::new();
+    }
+    let failed = MemberFilter { status: "failed".to_owned(), ..MemberFilter::default() };
+    let mut names: Vec<String> =
+        client.members_filtered(&failed).unwrap_or_default().into_iter().map(|member| member.name).collect();
+    names.sort();
+    names
+}
+
+fn absent_note(absent: &[String], words: &Words) -> String {
+    let shown = absent[..absent.len().min(ABSENT_SHOWN)].join(", ");
+    let more = match absent.len().saturating_sub(ABSENT_SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "Not asked, because they have failed: {shown}{more}. {}: put the key that the cluster uses first into the key ring \
+         file there before the agent starts.\n",
+        words.absent
+    )
+}
 
 fn perform(client: &mut Client, action: KeyAction<'_>) -> Reported {
     if let KeyAction::Use(key) = action
@@ -178,11 +218,13 @@ struct Document<'a> {
     nodes: u64,
     responses: u64,
     errors: u64,
+    /// Members that have failed, and were not asked to change anything.
+    not_asked: &'a [String],
     /// `null` if all went well.
     error: Option<&'a str>,
 }
 
-fn document(result: &Reported, words: &Words, output: &mut Output) -> Result<(), Failure> {
+fn document(result: &Reported, words: &Words, absent: &[String], output: &mut Output) -> Result<(), Failure> {
     let (report, error) = match result {
         Ok(report) => report,
         Err(error) => {
@@ -198,6 +240,7 @@ fn document(result: &Reported, words: &Words, output: &mut Output) -> Result<(),
         nodes: report.nodes,
         responses: report.responses,
         errors: report.errors,
+        not_asked: absent,
         error: error.as_deref(),
     })?)?;
     match error {

@@ -15,7 +15,7 @@ const OTHER_KEY: &str = "YW4gb3RoZXIga2V5IG9mIHRoaXJ0eS10d28gYnl0ZXM=";
 
 /// What both kinds log when bytes arrive that they cannot decrypt, or that are encrypted and should not be, and what
 /// the side that sent them logs.
-fn tolerate_refusals(cluster: &Cluster) {
+pub(crate) fn tolerate_refusals(cluster: &Cluster) {
     for text in [
         "[ERR] memberlist: failed to receive: ",
         "[ERR] memberlist: Decrypt packet failed: ",

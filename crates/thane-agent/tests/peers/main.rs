@@ -22,4 +22,5 @@ mod lifecycle;
 mod moving;
 mod queries;
 mod quiet_logs;
+mod rotation;
 mod tags;

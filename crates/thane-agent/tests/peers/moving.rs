@@ -41,7 +41,7 @@ fn others<'a>(machines: &'a [Agent], than: &Agent) -> Vec<&'a Agent> {
 
 /// Waits until each of `machines` has handled all events that were sent, each once.
 #[track_caller]
-fn wait_for_events(cluster: &Cluster, machines: &[&Agent], sent: &[String]) {
+pub(crate) fn wait_for_events(cluster: &Cluster, machines: &[&Agent], sent: &[String]) {
     let sent: BTreeSet<&String> = sent.iter().collect();
     for machine in machines {
         cluster.wait_for("all events to be handled", || {

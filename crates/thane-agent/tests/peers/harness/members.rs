@@ -28,6 +28,12 @@ pub(crate) fn members_through(kind: Kind, agent: &Agent) -> Result<Vec<Member>, 
     Ok(members)
 }
 
+/// Name and status of each member that the command line of `kind` lists when it asks `agent`.
+pub(crate) fn statuses_through(kind: Kind, agent: &Agent) -> Result<Vec<(String, String)>, String> {
+    let members = members_through(kind, agent)?.into_iter();
+    Ok(members.map(|member| (member.name, member.status)).collect())
+}
+
 /// Name and status of each member, sorted by name.
 pub(crate) fn statuses(members: &[Member]) -> Vec<(&str, &str)> {
     members.iter().map(|member| (member.name.as_str(), member.status.as_str())).collect()

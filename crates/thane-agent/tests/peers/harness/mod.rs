@@ -14,6 +14,6 @@ pub(crate) use agent::Agent;
 pub(crate) use cluster::{Cluster, Launch, Profile, with_cluster};
 pub(crate) use load::Load;
 pub(crate) use machine::Machine;
-pub(crate) use members::{Member, members_through};
+pub(crate) use members::{Member, members_through, statuses_through};
 pub(crate) use program::{Answer, BOTH, Kind, with_programs};
 pub(crate) use recorder::{Monitor, Recorded};
