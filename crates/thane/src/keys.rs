@@ -11,7 +11,7 @@ use crate::node::Node;
 /// [`KeyReport::messages`] what each of the others complained of.
 ///
 /// To change the key of a cluster: install the new one, use it, then remove the old one, each when the last step was reported a
-/// success. A member that was down meanwhile needs the new key in its key ring file before it comes back.
+/// success. A member that was down meanwhile was not asked: it needs the new key in its key ring file, in front, before it comes back.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -140,14 +140,14 @@ impl State {
     fn step(&mut self, number: usize) {
         let sender = self.senders[number % self.senders.len()].clone();
         match self.answers {
-            Some(count) if number % QUERY_EVERY == 0 => self.query(&sender, count),
+            Some(count) if number.is_multiple_of(QUERY_EVERY) => self.query(&sender, count),
             _ => self.event(&sender, number),
         }
     }
 
     fn event(&mut self, sender: &Sender, number: usize) {
         let name = format!("load-{number}");
-        let program = if number % 3 == 0 { Kind::Serf } else { Kind::Thane };
+        let program = if number.is_multiple_of(3) { Kind::Serf } else { Kind::Thane };
         let address = format!("-rpc-addr={}", sender.rpc_address);
         let answer = program.run(["event", &address, "-coalesce=false", &name, "steady flow"]);
         if answer.code == Some(0) {

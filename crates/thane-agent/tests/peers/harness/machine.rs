@@ -133,6 +133,19 @@ impl Agent {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Whether the snapshot names all of `others` as alive, so that the agent's next life looks for them.
+    pub(crate) fn remembers(&self, others: &[&Self]) -> Result<(), String> {
+        let snapshot = self.snapshot();
+        for other in others {
+            let alive = format!("alive: {} {}", other.name(), other.gossip_address());
+            let gone = format!("not-alive: {}", other.name());
+            if snapshot.lines().rfind(|line| *line == alive || *line == gone) != Some(&alive) {
+                return Err(format!("{alive:?} does not hold in {snapshot}"));
+            }
+        }
+        Ok(())
+    }
+
     /// The keys in the key ring file, the one in use first.
     pub(crate) fn keyring(&self) -> Vec<String> {
         let bytes = fs::read(self.machine_file("keyring.json")).expect("the machine keeps its keys");
