@@ -6,8 +6,8 @@
 //! armon/go-metrics.)
 //!
 //! The library keeps counters and never pushes; once a second [`Metrics::watch`] reads them and passes on what was
-//! added. So a counter arrives as one sum a second, not once for each packet. What the agent does itself arrives at
-//! once.
+//! added. So a counter arrives as one sum a second, not once for each packet. Times and sizes, of which a sum says
+//! little, are passed on one by one. What the agent does itself arrives at once.
 //!
 //! No sink can slow or stop the agent: each takes from a queue of [`QUEUE_MAX`] metrics, and what finds it full is
 //! dropped and counted. Names that others choose, those of user events and queries, are capped in number.
@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use thane::{Event, Node};
+use thane::{Event, Measurement, Node};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, Sender};
@@ -42,6 +42,9 @@ const QUEUE_MAX: usize = 4096;
 
 /// Time between two readings of the library's counters.
 const READ_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Measurements of the library passed on between two chances for the sinks to send them.
+const MEASUREMENTS_AT_ONCE: usize = QUEUE_MAX / 4;
 
 /// Where metrics go. Memory is always one of the places.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +84,8 @@ struct State {
     known: Known,
     totals: prometheus::Totals,
     reading: Reading,
+    /// Measurements that the library had no room for.
+    measurements_lost: u64,
 }
 
 /// How a metric is summed up.
@@ -130,6 +135,7 @@ impl Metrics {
             known: Known::default(),
             totals: prometheus::Totals::default(),
             reading: Reading::default(),
+            measurements_lost: 0,
         };
         let shared = Shared { gauge_prefix, started: Instant::now(), sinks, state: Mutex::new(state) };
         let metrics = Self { shared: Arc::new(shared) };
@@ -162,6 +168,13 @@ impl Metrics {
                     (node.counters().await, node.io_counters().await, node.stats().await);
                 let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
                 metrics.read(&library::Numbers { counters, io, stats, tasks });
+                let mut taken = node.take_measurements().await;
+                metrics.lock().measurements_lost += taken.missed;
+                for some in taken.kept.make_contiguous().chunks(MEASUREMENTS_AT_ONCE) {
+                    metrics.measured(some);
+                    // The sinks get their turn, before what is to be said overflows their queues.
+                    tokio::task::yield_now().await;
+                }
             }
         });
     }
@@ -200,15 +213,32 @@ impl Metrics {
         self.record(&mut state, &name, Kind::Timer, 1, took.as_secs_f64() * 1_000.0);
     }
 
-    /// Counts one of something with a name of Serf's own, such as `serf.query_acks`.
-    pub(crate) fn incr(&self, name: &'static str) {
+    /// Counts an event that found a handler's lane full.
+    pub(crate) fn handler_dropped(&self, script: &str) {
+        self.count_for_script("agent.handler.dropped", script);
+    }
+
+    /// Counts a script that was ended because it ran for too long.
+    pub(crate) fn handler_killed(&self, script: &str) {
+        self.count_for_script("agent.handler.killed", script);
+    }
+
+    fn count_for_script(&self, fixed: &'static str, script: &str) {
+        let mut state = self.lock();
+        let name = state.known.name(Family::Script, fixed, script);
+        self.record(&mut state, &name, Kind::Counter, 1, 1.0);
+    }
+
+    fn incr(&self, name: &'static str) {
         self.record(&mut self.lock(), &Name::plain(name), Kind::Counter, 1, 1.0);
     }
 
-    #[cfg(test)]
-    /// Notes how long something took that has a name of Serf's own, such as `serf.snapshot.appendLine`.
-    pub(crate) fn timer(&self, name: &'static str, took: Duration) {
-        self.record(&mut self.lock(), &Name::plain(name), Kind::Timer, 1, took.as_secs_f64() * 1_000.0);
+    /// Passes on what the library measured.
+    fn measured(&self, measurements: &[Measurement]) {
+        let mut state = self.lock();
+        for (name, value) in measurements.iter().filter_map(library::sample) {
+            self.record(&mut state, &Name::plain(name), Kind::Timer, 1, value);
+        }
     }
 
     /// The completed intervals of the last minute, a line for each metric, as Serf writes them.
@@ -224,7 +254,7 @@ impl Metrics {
         let dropped: Vec<(&str, u64)> =
             self.shared.sinks.iter().map(|sink| (sink.kind, sink.dropped.load(Ordering::Relaxed))).collect();
         let state = self.lock();
-        prometheus::text(&state.totals, &state.reading, &dropped)
+        prometheus::text(&state.totals, &state.reading, state.measurements_lost, &dropped)
     }
 
     fn named(&self, family: &'static str, name: &str) {

@@ -17,7 +17,7 @@ pub enum Measure {
     Probe,
     /// Seconds from the dial of a state exchange of ours to its end, good or bad. (memberlist: `state.go`, pushPullNode.)
     StateExchange,
-    /// Bytes of a peer's state in an exchange, after decryption and decompression.
+    /// Bytes of a peer's state in an exchange, as they came over the stream.
     RemoteState,
     /// Bytes of one of Serf's messages that was gossiped, once for each packet that it went into. (Serf: `delegate.go`,
     /// `GetBroadcasts`.)

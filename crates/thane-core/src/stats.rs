@@ -29,7 +29,7 @@ pub struct Stats {
     pub event_queue: usize,
     /// Queries waiting to be gossiped.
     pub query_queue: usize,
-    /// Bytes of our whole state as the last exchange sent it, before compression and encryption; 0 before the first.
+    /// Bytes of our whole state as the last exchange sent it over its stream; 0 before the first.
     pub local_state_bytes: usize,
     /// Whether what we send is encrypted.
     pub encrypted: bool,

@@ -51,11 +51,6 @@ pub struct PushPull {
 }
 
 impl PushPull {
-    /// Bytes of the records and of the layer above's state together.
-    pub fn state_bytes(&self) -> usize {
-        self.nodes.len() + self.user_state.len()
-    }
-
     /// The records in order. One that cannot be read is an error of its own and does not end the iteration.
     pub fn nodes(&self) -> impl Iterator<Item = Result<NodeState<'_>, DecodeError>> {
         let mut records = &self.nodes[..];

@@ -1,6 +1,6 @@
 //! From the library's counters to Serf's metrics.
 
-use thane::{Counters, IoCounters, Stats};
+use thane::{Counters, IoCounters, Measure, Measurement, Stats};
 
 use super::Kind;
 
@@ -82,20 +82,43 @@ const COUNTERS: &[(&str, Option<Count>, Count)] = &[
     ("memberlist.msg.dead", None, |c| c.dead_accepted),
     ("memberlist.degraded.timeout", None, |c| c.suspicions_expired_unconfirmed),
     ("serf.member.flap", None, |c| c.member_flaps),
+    ("serf.query_acks", None, |c| c.query_acks),
+    ("serf.query_responses", None, |c| c.query_responses),
+    ("serf.query_duplicate_acks", None, |c| c.query_acks_duplicate),
     ("serf.query_duplicate_responses", None, |c| c.query_responses_duplicate),
     ("serf.coordinate.rejected", None, |c| c.coordinate_rejected),
     ("serf.coordinate.zero-rtt", None, |c| c.coordinate_zero_rtt),
 ];
 
-/// Gauges. Suspects are alive here: the library does not count them apart.
+/// Gauges.
 const GAUGES: &[Gauge] = &[
     ("memberlist.health.score", |n| n.stats.health_score.into()),
-    ("memberlist.node.instances.alive", |n| n.stats.live as u64),
+    // Differs from Serf, which reads this number two bytes too early, in the middle of the message.
+    ("memberlist.size.local", |n| n.stats.local_state_bytes as u64),
+    ("memberlist.node.instances.alive", |n| n.stats.live.saturating_sub(n.stats.suspect) as u64),
+    ("memberlist.node.instances.suspect", |n| n.stats.suspect as u64),
     ("memberlist.node.instances.dead", |n| n.stats.failed as u64),
     ("memberlist.node.instances.left", |n| n.stats.left as u64),
     // Tasks are to this program what goroutines are to Serf.
     ("runtime.num_goroutines", |n| n.tasks as u64),
 ];
+
+/// Under which name Serf tells what the library measured, and its value in Serf's unit.
+pub(super) fn sample(measurement: &Measurement) -> Option<(&'static str, f64)> {
+    let (value, milliseconds) = (measurement.value, measurement.value * 1_000.0);
+    Some(match measurement.measure {
+        Measure::GossipRound => ("memberlist.gossip", milliseconds),
+        Measure::Probe => ("memberlist.probeNode", milliseconds),
+        Measure::StateExchange => ("memberlist.pushPullNode", milliseconds),
+        Measure::RemoteState => ("memberlist.size.remote", value),
+        Measure::MessageSent => ("serf.msgs.sent", value),
+        Measure::MessageReceived => ("serf.msgs.received", value),
+        Measure::CoordinateMoved => ("serf.coordinate.adjustment-ms", milliseconds),
+        Measure::SnapshotAppend => ("serf.snapshot.appendLine", milliseconds),
+        Measure::SnapshotCompact => ("serf.snapshot.compact", milliseconds),
+        _ => return None,
+    })
+}
 
 const QUEUES: &[Queue] = &[
     ("serf.queue.Intent", |s| s.intent_queue),

@@ -14,7 +14,6 @@ use super::streams::Purpose;
 use crate::delegate::{Candidate, Veto};
 use crate::event::{Cause, Path};
 use crate::formulas::push_pull_scale;
-use crate::measure::Measure;
 use crate::member::State;
 use crate::notice::{Layer, Level};
 use crate::output::{ExchangeError, OpId};
@@ -110,7 +109,6 @@ impl Node {
         remote: &PushPull,
         op: Option<OpId>,
     ) -> Result<(), ExchangeError> {
-        self.measure(Measure::RemoteState, remote.state_bytes() as f64);
         let via = Path::PushPull(peer);
         let own_name = self.own_name();
         let mut fitting = 0;

@@ -42,6 +42,7 @@ pub(super) struct Stream {
     /// How long the present stage may take, for the error text.
     allowed: Duration,
     begun: Time,
+    bytes_received: usize,
 }
 
 impl Stream {
@@ -66,7 +67,10 @@ impl Node {
         let connected = role == Role::Acceptor;
         let decoder = StreamDecoder::new(role);
         let begun = self.now;
-        self.streams.insert(id, Stream { peer, purpose, decoder, connected, deadline, allowed, begun });
+        self.streams.insert(
+            id,
+            Stream { peer, purpose, decoder, connected, deadline, allowed, begun, bytes_received: 0 },
+        );
         id
     }
 
@@ -80,8 +84,8 @@ impl Node {
             Purpose::PushPull { join, .. } => {
                 self.rearm(id, self.config.tcp_timeout);
                 let state = self.local_state(*join);
-                self.local_state_bytes = state.len();
-                state
+                self.local_state_bytes = self.write(id, Role::Dialer, &state);
+                return;
             }
             // A probe's deadline does not move.
             Purpose::Ping { seq, target } => self.encode_ping(*seq, target),
@@ -98,11 +102,14 @@ impl Node {
         }
     }
 
-    fn write(&mut self, id: StreamId, role: Role, message: &[u8]) {
+    /// Gives the number of bytes that the message has on the stream.
+    fn write(&mut self, id: StreamId, role: Role, message: &[u8]) -> usize {
         let nonce = self.rng.nonce();
         let bytes = self.codec.seal_stream(role, message, nonce);
-        self.counters.stream_bytes_sent += bytes.len() as u64;
+        let length = bytes.len();
+        self.counters.stream_bytes_sent += length as u64;
         self.outputs.push_back(Output::Write { stream: id, bytes });
+        length
     }
 
     // ---- inbound ----
@@ -123,6 +130,7 @@ impl Node {
     pub(super) fn stream_data(&mut self, id: StreamId, bytes: &[u8]) {
         self.counters.stream_bytes_received += bytes.len() as u64;
         let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.bytes_received += bytes.len();
         let pushed = stream.decoder.push(&self.codec, bytes);
         match pushed {
             Ok(None) => {}
@@ -154,6 +162,9 @@ impl Node {
 
     /// A whole message: each stream carries one from the other side, so this is its end.
     fn stream_message(&mut self, id: StreamId, stream: &Stream, message: StreamMessage) {
+        if matches!(message, StreamMessage::PushPull(_)) {
+            self.measure(Measure::RemoteState, stream.bytes_received as f64);
+        }
         match (&stream.purpose, message) {
             (Purpose::Inbound, StreamMessage::PushPull(remote)) => {
                 if let Err(veto) = self.admit_exchange(&remote, remote.header.join) {
@@ -167,8 +178,7 @@ impl Node {
                 }
                 // The reply comes first: it shows our table as it was before the merge, as memberlist does.
                 let reply = self.local_state(remote.header.join);
-                self.local_state_bytes = reply.len();
-                self.write(id, Role::Acceptor, &reply);
+                self.local_state_bytes = self.write(id, Role::Acceptor, &reply);
                 self.close(id);
                 if let Err(error) = self.merge(stream.peer, &remote, None) {
                     self.exchange_failed(stream.peer, &error);
