@@ -3,7 +3,11 @@
 //! Differs from Serf, which runs all scripts one after the other and delivers nothing to anybody meanwhile: here each
 //! `-event-handler` has a lane of its own, in which its events wait in order. A slow script delays neither the other
 //! handlers nor the streams of RPC clients. What a script sees is the same.
+//!
+//! A script that hangs costs its lane, which is bounded, and a log line a minute. `event_handler_timeout` ends it; without
+//! that key scripts run as long as they like and outlive the agent, as in Serf.
 
+mod group;
 mod invoke;
 
 use std::fmt;
@@ -13,13 +17,14 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::agent::Agent;
 use crate::agent::event::AgentEvent;
 use crate::agent::filter::EventFilter;
 use crate::losses::{self, NoticeLimit};
 use crate::metrics::Metrics;
+use invoke::Run;
 
 /// Events waiting in one handler's lane. Further ones are dropped and counted.
 const LANE_EVENTS_MAX: usize = 1024;
@@ -78,22 +83,41 @@ pub(crate) struct Handlers {
 struct Lane {
     spec: HandlerSpec,
     queue: mpsc::Sender<Arc<AgentEvent>>,
-    drops: std::sync::Mutex<Drops>,
+    metrics: Option<Metrics>,
+    drops: std::sync::Mutex<Trouble>,
 }
 
+/// Something that goes wrong again and again, and is told seldom.
 #[derive(Debug, Default)]
-struct Drops {
+struct Trouble {
     count: u64,
     notices: NoticeLimit,
 }
 
+impl Trouble {
+    /// Counts it once more; how often it has happened, if it is time to say so.
+    fn count(&mut self, now: Instant) -> Option<u64> {
+        self.count += 1;
+        self.notices.is_due(now).then_some(self.count)
+    }
+}
+
 impl Handlers {
-    /// Starts a lane for each handler. The tasks end when this and all its clones are gone and the lanes are empty.
-    pub(crate) fn start(specs: &[HandlerSpec], agent: &Agent, tasks: &mut JoinSet<()>) -> Self {
+    /// Starts a lane for each handler. A script that runs for longer than `limit` is ended. The tasks end when this and all
+    /// its clones are gone and the lanes are empty; a script that has a limit is told to end when its task is dropped.
+    pub(crate) fn start(
+        specs: &[HandlerSpec],
+        limit: Option<Duration>,
+        agent: &Agent,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
         let lanes = specs.iter().map(|spec| {
             let (queue, events) = mpsc::channel(LANE_EVENTS_MAX);
-            tasks.spawn(run_lane(spec.clone(), events, agent.node.clone(), agent.metrics.clone()));
-            Lane { spec: spec.clone(), queue, drops: std::sync::Mutex::default() }
+            let metrics = agent.metrics.clone();
+            let runner =
+                Runner { spec: spec.clone(), limit, node: agent.node.clone(), metrics: metrics.clone() };
+            tasks.spawn(runner.run(events));
+            Lane { spec: spec.clone(), queue, metrics, drops: std::sync::Mutex::default() }
         });
         Self { lanes: lanes.collect() }
     }
@@ -113,35 +137,56 @@ impl Handlers {
 
 impl Lane {
     fn count_drop(&self) {
-        let mut drops = self.drops.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        drops.count += 1;
+        let script = &self.spec.script;
         losses::HANDLER_EVENTS.count();
-        if !drops.notices.is_due(Instant::now()) {
-            return;
+        if let Some(metrics) = &self.metrics {
+            metrics.handler_dropped(script);
         }
-        let (count, script) = (drops.count, &self.spec.script);
-        warn!(
-            target: "agent",
-            "Script '{script}' is too slow: {LANE_EVENTS_MAX} events wait for it and {count} were dropped so far"
-        );
+        let mut drops = self.drops.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(count) = drops.count(Instant::now()) {
+            warn!(
+                target: "agent",
+                "Script '{script}' is too slow: {LANE_EVENTS_MAX} events wait for it and {count} were dropped so far"
+            );
+        }
     }
 }
 
-async fn run_lane(
+/// Runs one handler's script for one event after the other.
+struct Runner {
     spec: HandlerSpec,
-    mut events: mpsc::Receiver<Arc<AgentEvent>>,
+    limit: Option<Duration>,
     node: thane::Node,
     metrics: Option<Metrics>,
-) {
-    while let Some(event) = events.recv().await {
-        // Each filter is a handler of its own: an event that passes two runs the script twice, as in Serf.
-        for _match in spec.filters.iter().filter(|filter| event.passes(filter)) {
-            let own_tags = node.tags().await;
-            let start = Instant::now();
-            invoke::run(&spec.script, &event, node.name(), &own_tags).await;
-            if let Some(metrics) = &metrics {
-                metrics.handler_ran(&spec.script, start.elapsed());
+}
+
+impl Runner {
+    async fn run(self, mut events: mpsc::Receiver<Arc<AgentEvent>>) {
+        let script = &self.spec.script;
+        let mut kills = Trouble::default();
+        while let Some(event) = events.recv().await {
+            // Each filter is a handler of its own: an event that passes two runs the script twice, as in Serf.
+            for _match in self.spec.filters.iter().filter(|filter| event.passes(filter)) {
+                let own_tags = self.node.tags().await;
+                let start = Instant::now();
+                let run = invoke::run(script, &event, self.node.name(), &own_tags, self.limit).await;
+                if let Some(metrics) = &self.metrics {
+                    metrics.handler_ran(script, start.elapsed());
+                }
+                if run == Run::OutOfTime {
+                    self.count_kill(&mut kills);
+                }
             }
+        }
+    }
+
+    fn count_kill(&self, kills: &mut Trouble) {
+        let script = &self.spec.script;
+        if let Some(metrics) = &self.metrics {
+            metrics.handler_killed(script);
+        }
+        if let (Some(count), Some(limit)) = (kills.count(Instant::now()), self.limit) {
+            error!(target: "agent", "Script '{script}' was ended after {limit:?}, {count} times so far");
         }
     }
 }

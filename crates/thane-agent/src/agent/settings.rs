@@ -39,6 +39,8 @@ pub(super) struct Settings {
     pub(super) snapshot_path: Option<PathBuf>,
     pub(super) rejoin_after_leave: bool,
     pub(super) handlers: Vec<HandlerSpec>,
+    /// Longest run of a handler's script; `None` for no limit.
+    pub(super) handler_timeout: Option<Duration>,
     pub(super) start_join: Vec<String>,
     pub(super) retry_join: Vec<String>,
     pub(super) dns_servers: Vec<String>,
@@ -174,6 +176,7 @@ impl Settings {
             snapshot_path,
             rejoin_after_leave,
             handlers,
+            handler_timeout: span(&config, "event_handler_timeout")?.filter(|limit| !limit.is_zero()),
             start_join: config.list("start_join").to_vec(),
             retry_join: config.list("retry_join").to_vec(),
             dns_servers: config.list("dns_servers").to_vec(),
@@ -322,15 +325,20 @@ fn discovery(config: &Layer) -> Result<Option<Discovery>, String> {
     Ok(Some(Discovery { cluster: cluster.to_owned(), interface, disable_ipv4, disable_ipv6 }))
 }
 
-fn tuning(config: &Layer) -> Result<Tuning, String> {
-    let span = |key: &str| match config.duration(key) {
+/// A time that is not negative; `None` if it was not given.
+fn span(config: &Layer, key: &str) -> Result<Option<Duration>, String> {
+    match config.duration(key) {
         None => Ok(None),
-        // Serf would forget members at once, or never pause.
         Some(duration) => duration
             .to_std()
             .map(Some)
             .ok_or_else(|| format!("Invalid {key}: {duration} is negative; write a time such as 30s or 24h")),
-    };
+    }
+}
+
+fn tuning(config: &Layer) -> Result<Tuning, String> {
+    // Serf would take a negative one, and forget members at once, or never pause.
+    let span = |key: &str| span(config, key);
     let size = |key: &str| match config.int(key) {
         0 => Ok(None),
         number => usize::try_from(number)

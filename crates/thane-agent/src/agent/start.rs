@@ -82,7 +82,8 @@ pub(super) async fn start(
     };
     console.output("Starting Serf agent RPC...");
     let mut lanes = JoinSet::new();
-    let handlers = watch::Sender::new(Handlers::start(&settings.handlers, &agent, &mut lanes));
+    let handlers =
+        watch::Sender::new(Handlers::start(&settings.handlers, settings.handler_timeout, &agent, &mut lanes));
     let mut delivery = JoinSet::new();
     delivery.spawn(deliver_events(events, Arc::clone(&agent), handlers.subscribe()));
     let rpc_addr = shown_rpc_addr(&settings.rpc_addr, &server);

@@ -263,11 +263,12 @@ impl Supervisor<'_> {
 
     /// Later events go to the new handlers; those that wait for the old ones still do.
     fn replace_handlers(&mut self, new: &Settings) {
-        if new.handlers == self.latest.handlers {
+        let unchanged = new.handlers == self.latest.handlers;
+        if unchanged && new.handler_timeout == self.latest.handler_timeout {
             return;
         }
         let Running { agent, handlers, lanes, .. } = &mut self.running;
-        handlers.send_replace(Handlers::start(&new.handlers, agent, lanes));
+        handlers.send_replace(Handlers::start(&new.handlers, new.handler_timeout, agent, lanes));
         agent.list_handlers(&new.handlers);
     }
 
@@ -305,9 +306,11 @@ impl Supervisor<'_> {
                 while lanes.join_next().await.is_some() {}
             };
             if timeout(LAST_EVENTS_LIMIT, last_events).await.is_err() {
-                warn!(target: "agent", "Handlers that are still running are left to themselves");
+                warn!(target: "agent", "Handlers are still running, and nobody waits for them any longer");
             }
         }
+        // Scripts that have a time limit end here; the others outlive the agent, as with Serf.
+        lanes.shutdown().await;
         info!(target: "agent", "shutdown complete");
     }
 }

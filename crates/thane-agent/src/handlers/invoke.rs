@@ -12,8 +12,10 @@ use thane::{Member, Tags};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::process::Command;
+use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
+use super::group::Group;
 use crate::agent::event::{AgentEvent, respond};
 
 /// Output kept, in bytes: the last ones. (Serf: `invoke.go`, maxBufSize.)
@@ -22,28 +24,59 @@ const OUTPUT_BYTES_MAX: usize = 8 * 1024;
 /// After this long the log says once that a script is slow. (Serf: `invoke.go`, slowScriptWarning.)
 const SLOW: Duration = Duration::from_secs(1);
 
+/// How long a script that has run for too long has to end in good order before it is killed.
+const TERMINATE_GRACE: Duration = Duration::from_secs(5);
+
+/// How long the output of a script that was killed may stay open. What holds it then has left the script's group, and is
+/// not waited for.
+const KILL_GRACE: Duration = Duration::from_secs(1);
+
+/// What became of a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Run {
+    /// It has ended by itself, or could not be started.
+    Over,
+    /// It took longer than it may, and was ended.
+    OutOfTime,
+}
+
 /// Runs a script for an event and logs what came of it. Waits until the script has ended and everything that holds its
-/// output has closed it: a child in the background must redirect its output, as with Serf.
-pub(super) async fn run(script: &str, event: &AgentEvent, own_name: &str, own_tags: &Tags) {
+/// output has closed it: a child in the background must redirect its output, as with Serf. With a `limit` the script and
+/// all that it has started are ended after that time, and its output is not used.
+pub(super) async fn run(
+    script: &str,
+    event: &AgentEvent,
+    own_name: &str,
+    own_tags: &Tags,
+    limit: Option<Duration>,
+) -> Run {
     let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(script).envs(environment(event, own_name, own_tags));
     let input = standard_input(event);
-    let run = run_command(command, &input);
+    let run = run_command(command, &input, limit);
     tokio::pin!(run);
-    let ended = match tokio::time::timeout(SLOW, &mut run).await {
+    let ended = match timeout(SLOW, &mut run).await {
         Ok(ended) => ended,
         Err(_still_running) => {
             warn!(target: "agent", "Script '{script}' slow, execution exceeding {}s", SLOW.as_secs());
             run.await
         }
     };
-    let ended = match ended {
-        Ok(ended) => ended,
+    match ended {
+        Ok(Some(ended)) => {
+            conclude(script, event, &ended).await;
+            Run::Over
+        }
+        Ok(None) => Run::OutOfTime,
         Err(reason) => {
             error!(target: "agent", "Error invoking script '{script}': {reason}");
-            return;
+            Run::Over
         }
-    };
+    }
+}
+
+/// Logs how a script ended, and answers the query that it ran for.
+async fn conclude(script: &str, event: &AgentEvent, ended: &Ended) {
     let output = &ended.output;
     if output.total_bytes > OUTPUT_BYTES_MAX as u64 {
         let total = output.total_bytes;
@@ -69,12 +102,22 @@ struct Ended {
     output: Tail,
 }
 
-async fn run_command(mut command: Command, input: &[u8]) -> io::Result<Ended> {
+/// Runs a command to its end; `None` if it had to be ended.
+async fn run_command(
+    mut command: Command,
+    input: &[u8],
+    limit: Option<Duration>,
+) -> io::Result<Option<Ended>> {
     // One pipe for both, so that what the script wrote to either stays in order.
     let (output, output_end) = io::pipe()?;
     let mut output = pipe::Receiver::from_owned_fd(OwnedFd::from(output))?;
     command.stdin(Stdio::piped()).stdout(output_end.try_clone()?).stderr(output_end);
+    if limit.is_some() {
+        // Without a limit it stays in the agent's own group, as with Serf, and shares the signals of its terminal.
+        command.process_group(0);
+    }
     let mut child = command.spawn()?;
+    let mut group = Group::new(child.id().filter(|_id| limit.is_some()));
     // It holds our copies of the pipe's writing end; as long as they are open the output does not end.
     drop(command);
     let stdin = child.stdin.take();
@@ -96,8 +139,24 @@ async fn run_command(mut command: Command, input: &[u8]) -> io::Result<Ended> {
             }
         }
     };
-    let ((), status, output) = tokio::join!(feed, child.wait(), collect);
-    Ok(Ended { status: status?, output: output? })
+    let finished = async {
+        let ((), status, output) = tokio::join!(feed, child.wait(), collect);
+        Ok(Some(Ended { status: status?, output: output? }))
+    };
+    let Some(limit) = limit else { return finished.await };
+    tokio::pin!(finished);
+    if let Ok(ended) = timeout(limit, &mut finished).await {
+        group.is_over();
+        return ended;
+    }
+    group.terminate().await;
+    if timeout(TERMINATE_GRACE, &mut finished).await.is_err() {
+        group.kill().await;
+        // Whether its output is closed by now or not, nobody reads it any more.
+        _ = timeout(KILL_GRACE, &mut finished).await;
+    }
+    group.is_over();
+    Ok(None)
 }
 
 /// The last bytes of an output.
@@ -210,6 +269,8 @@ fn describe_status(status: ExitStatus) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, Read as _, Write as _};
+
     use bytes::Bytes;
     use thane::UserEvent;
     use thane_wire::rpc::EventName;
@@ -225,7 +286,7 @@ mod tests {
     async fn shell(script: &str, input: &[u8]) -> Ended {
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(script);
-        run_command(command, input).await.unwrap()
+        run_command(command, input, None).await.unwrap().unwrap()
     }
 
     #[test]
@@ -304,6 +365,94 @@ mod tests {
     async fn input_that_nobody_reads_is_no_failure() {
         let ended = shell("exec <&-; exit 0", &vec![b'x'; 1 << 20]).await;
         assert!(ended.status.success());
+    }
+
+    /// A named pipe that is removed with the test.
+    struct Fifo(std::path::PathBuf);
+
+    impl Fifo {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("thane-invoke-{name}-{}", std::process::id()));
+            let made = std::process::Command::new("mkfifo").arg(&path).status();
+            assert!(made.unwrap().success());
+            Self(path)
+        }
+
+        /// What is written to it, read until nobody has it open any more.
+        fn read_to_end(&self) -> tokio::task::JoinHandle<String> {
+            let path = self.0.clone();
+            tokio::task::spawn_blocking(move || std::fs::read_to_string(path).unwrap())
+        }
+    }
+
+    impl Drop for Fifo {
+        fn drop(&mut self) {
+            _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    /// Long enough for a script to begin on a busy machine.
+    const LIMIT: Duration = Duration::from_secs(3);
+
+    async fn limited(script: &str, limit: Duration) -> Option<Ended> {
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(script);
+        timeout(Duration::from_secs(30), run_command(command, b"", Some(limit))).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_script_out_of_time_ends_with_all_that_it_started() {
+        let fifo = Fifo::new("children");
+        let held = fifo.read_to_end();
+        // A child in the background, and one that the shell waits for.
+        let script = format!("exec 3>{}; echo up >&3; sleep 600 & sleep 600", fifo.0.display());
+        assert!(limited(&script, LIMIT).await.is_none());
+        assert_eq!(timeout(Duration::from_secs(30), held).await.unwrap().unwrap(), "up\n");
+    }
+
+    #[tokio::test]
+    async fn a_script_that_does_not_want_to_end_is_killed() {
+        let fifo = Fifo::new("stubborn");
+        let held = fifo.read_to_end();
+        let script = format!("trap '' TERM; exec 3>{}; echo up >&3; sleep 600", fifo.0.display());
+        assert!(limited(&script, LIMIT).await.is_none());
+        assert_eq!(timeout(Duration::from_secs(30), held).await.unwrap().unwrap(), "up\n");
+    }
+
+    #[tokio::test]
+    async fn a_script_that_ends_in_time_is_as_one_without_a_limit() {
+        let ended = limited("echo out; exit 3", Duration::from_secs(60)).await.unwrap();
+        assert_eq!((ended.output.text().as_str(), ended.status.code()), ("out\n", Some(3)));
+    }
+
+    #[tokio::test]
+    async fn a_script_that_nobody_waits_for_any_more_ends_only_if_it_had_a_limit() {
+        for limit in [Some(Duration::from_secs(600)), None] {
+            let fifo = Fifo::new(&format!("dropped-{}", limit.is_some()));
+            let path = fifo.0.clone();
+            let first_line = tokio::task::spawn_blocking(move || {
+                let mut lines = io::BufReader::new(std::fs::File::open(path).unwrap());
+                let mut said = String::new();
+                lines.read_line(&mut said).unwrap();
+                (lines, said)
+            });
+            let go = Fifo::new(&format!("go-{}", limit.is_some()));
+            // Open both ways, so that neither side waits for the other.
+            let mut opened = std::fs::OpenOptions::new().read(true).write(true).open(&go.0).unwrap();
+            let mut command = Command::new("/bin/sh");
+            let script =
+                format!("exec 3>{}; echo up >&3; read go <{}; echo on >&3", fifo.0.display(), go.0.display());
+            command.arg("-c").arg(script);
+            let running = tokio::spawn(async move { run_command(command, b"", limit).await });
+            let (mut lines, mut said) = timeout(Duration::from_secs(30), first_line).await.unwrap().unwrap();
+            running.abort();
+            assert!(running.await.unwrap_err().is_cancelled());
+            opened.write_all(b"go\n").unwrap();
+            let rest =
+                tokio::task::spawn_blocking(move || lines.read_to_string(&mut said).map(|_bytes| said));
+            let said = timeout(Duration::from_secs(30), rest).await.unwrap().unwrap().unwrap();
+            assert_eq!(said, if limit.is_some() { "up\n" } else { "up\non\n" });
+        }
     }
 
     #[tokio::test]

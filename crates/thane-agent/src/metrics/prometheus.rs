@@ -250,9 +250,12 @@ fn stats(text: &mut Text, reading: &Reading) {
     text.family("thane_tasks", "gauge", "Tasks of the agent's runtime.", [(&[][..], reading.last.tasks)]);
 }
 
+/// A metric of a family, with its labels.
+type Labelled<'a> = (Vec<(&'a str, &'a str)>, &'a Total);
+
 /// What was counted in families: the order of the names is not that of their families.
 fn agent(text: &mut Text, totals: &Totals) {
-    let mut families: BTreeMap<Shape, Vec<(Vec<(&str, &str)>, &Total)>> = BTreeMap::new();
+    let mut families: BTreeMap<Shape, Vec<Labelled<'_>>> = BTreeMap::new();
     for (name, total) in &totals.metrics {
         if let Some((shape, label)) = family(name) {
             families.entry(shape).or_default().push((label.into_iter().collect(), total));

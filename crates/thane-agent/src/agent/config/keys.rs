@@ -141,6 +141,13 @@ pub(super) const KEYS: &[Key] = &[
         .flag("event-handler")
         .reloads(),
     Key::new(
+        "event_handler_timeout",
+        Kind::Duration,
+        "Longest time that a handler may run before it is ended; no limit unless given. Thane only.",
+    )
+    .flag("event-handler-timeout")
+    .reloads(),
+    Key::new(
         "encrypt_key",
         Kind::Secret,
         "Key for all traffic between members: 16, 24 or 32 bytes in base64, see 'keygen'.",
