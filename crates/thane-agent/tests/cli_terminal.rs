@@ -110,7 +110,7 @@ fn what_takes_long_says_so_on_a_terminal_and_leaves_no_trace() {
         let address = agent("", move |seq, request| {
             let body = match request {
                 Request::Members => Some(ResponseBody::Members(vec![member("alpha", &[10, 0, 0, 1])])),
-                Request::Stats => Some(ResponseBody::Stats(Default::default())),
+                Request::Stats => Some(ResponseBody::Stats(std::collections::BTreeMap::default())),
                 Request::ListKeys => {
                     holding.pass();
                     Some(ResponseBody::Keys(KeyReply::default()))
