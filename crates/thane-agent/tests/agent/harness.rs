@@ -130,6 +130,12 @@ impl Agent {
         self.child.id()
     }
 
+    /// Kills the process, as if its machine had lost power.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Sends a signal by name: `INT`, `TERM`, `HUP`, `STOP`, `CONT`.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();

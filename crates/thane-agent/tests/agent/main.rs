@@ -10,6 +10,7 @@ mod harness;
 
 mod clients;
 mod config;
+mod conversations;
 mod dns;
 #[path = "../../../thane/tests/nodes/dns_server.rs"]
 #[allow(dead_code, reason = "shared with the library's tests, which use more of it")]
