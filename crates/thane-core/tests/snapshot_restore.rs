@@ -8,11 +8,14 @@ mod net;
 #[allow(dead_code, reason = "shared with other tests, which use more of it")]
 mod support;
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
 use thane_core::snapshot::{Marks, Peer, Restored};
-use thane_core::{Config, Event, Node, Prune, Replay, Seed, State, Status};
+use thane_core::{Config, Event, Node, Prune, Replay, Seed, State, Status, Time};
 
 use self::net::{Net, lan};
-use self::support::{Bench, addr, ms};
+use self::support::{Bench, addr, addr_of, ms, quiet};
 
 /// Stops a node without a word and starts it again with what it would have written down.
 fn restart(net: &mut Net, at: usize) -> Restored {
@@ -253,6 +256,39 @@ fn whoever_has_taken_the_address_of_a_lost_member_is_left_alone() {
     net.run(ms(3_600_000));
     assert_eq!(net.nodes[0].node.stats().members, 1);
     assert_eq!(net.nodes[1].node.stats().members, 1);
+    assert!(net.nodes[1].noticed("ping_for_another"), "it was asked by name");
+}
+
+/// Machines come and go in one cluster: a member at the address of a lost one does not hear of it.
+#[test]
+fn a_lost_member_whose_address_has_gone_to_another_is_no_longer_looked_for() {
+    let mut net = Net::joined_with((0..2).map(forgetful));
+    net.down.insert(1);
+    assert!(net.run_until(ms(600_000), |net| net.status(0, "n1").is_none()));
+    let newcomer = Config::lan("newcomer", net.addr(1));
+    net.nodes[1] = Bench::seeded(newcomer.clone(), 77);
+    net.nodes[1].node = Node::new(newcomer, Seed::from(78), net.now).unwrap();
+    net.nodes[1].clear();
+    net.down.remove(&1);
+    net.join(1, 0);
+    assert!(net.run_until(ms(10_000), |net| net.status(0, "newcomer") == Some(Status::Alive)));
+    net.run(ms(3_600_000));
+    assert!(!net.nodes[1].noticed("ping_for_another"));
+    assert_eq!(net.nodes[0].node.stats().members, 2);
+}
+
+/// Whoever has lost more than it can remember forgets those that it lost first, and asks all others in turn.
+#[test]
+fn the_memory_for_lost_members_is_bounded() {
+    let mut bench = Bench::new(quiet("a", addr_of(1)));
+    let address = |at: u16| SocketAddr::from(([10, 1, (at >> 8) as u8, at as u8], 7946));
+    let failed = (0..1030).map(|at| Peer { name: format!("f{at:04}").into(), addr: address(at) });
+    let restored = Restored { failed: failed.collect(), ..Restored::default() };
+    bench.node.restore(Time::ZERO, restored);
+    bench.run(ms(3 * 24 * 3_600_000));
+    let asked: BTreeSet<SocketAddr> = bench.sent.iter().map(|(to, _)| *to).collect();
+    let wanted: BTreeSet<SocketAddr> = (6..1030).map(address).collect();
+    assert_eq!(asked, wanted);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Source: Serf `serf.go` (handleRejoin). Differs from Serf: it tries each known member once and gives up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,12 +27,16 @@ const TRIED_AT_ONCE: usize = 4;
 /// First and longest pause after all were tried in vain.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(120);
-/// Most members that were forgotten as failed and are still looked for.
+/// Most members that were forgotten as failed and are still looked for; the one lost first makes room for another.
 const LOST_MAX: usize = 1024;
-/// How long they are looked for.
-const LOST_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How much rarer than a failed member a lost one is tried.
+/// How much rarer than a failed member a lost one is asked.
 const LOST_INTERVALS: u32 = 4;
+/// One that has been lost for longer than this is asked rarer still, but never given up: nobody knows how long a partition lasts.
+const LONG_LOST_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How much rarer than others a long lost member is asked.
+const LONG_LOST_RARITY: usize = 16;
+/// Most lost members that one node asks at one time.
+const LOST_ASKED_AT_ONCE: usize = 8;
 
 /// What is under way to find others.
 #[derive(Debug, Default)]
@@ -218,8 +222,14 @@ impl Node {
 
     /// Goes on looking for a member that failed and is about to be forgotten: its side of a partition may be alive and well.
     pub(super) fn remember_lost(&mut self, name: Arc<str>, addr: SocketAddr) {
-        if self.rejoin.lost.len() >= LOST_MAX || name.is_empty() {
+        if name.is_empty() {
             return;
+        }
+        if self.rejoin.lost.len() >= LOST_MAX
+            && let Some(first) = self.rejoin.lost.iter().min_by_key(|(_, lost)| lost.since)
+        {
+            let first = Arc::clone(first.0);
+            self.rejoin.lost.remove(&first);
         }
         self.rejoin.lost.insert(name, Lost { addr, since: self.now });
         if !std::mem::replace(&mut self.rejoin.is_ticking, true) {
@@ -241,32 +251,50 @@ impl Node {
         self.rejoin.lost.remove(name);
     }
 
-    /// Asks one lost member whether it is there. It is asked by name, with a ping: its address may have gone to a member of some other
-    /// cluster, which must not be joined with ours.
+    /// Asks lost members whether they are there; together the members ask each about once an interval, as with those that have failed.
     pub(super) fn lost_tick(&mut self) {
-        let now = self.now;
-        let table = &self.table;
-        let known = |name: &str| table.find(name).is_some_and(|id| table[id].status.is_some());
-        self.rejoin.lost.retain(|name, lost| !known(name) && now.since(lost.since) < LOST_TIME);
+        self.drop_found();
         self.rejoin.asked.clear();
-        self.rejoin.is_ticking = !self.rejoin.lost.is_empty();
+        let lost = self.rejoin.lost.len();
+        self.rejoin.is_ticking = lost > 0;
         if !self.rejoin.is_ticking {
             return;
         }
-        self.timers.set(now + LOST_INTERVALS * self.config.reconnect_interval, Timer::LostTick);
-        // Together the members ask each lost one about once an interval, as with those that have failed.
-        let chance = self.rejoin.lost.len() as f64 / self.table.status_alive().max(1) as f64;
-        let at = self.rng.below(self.rejoin.lost.len());
-        if self.life != LifeState::Alive || self.rng.unit() > chance {
+        self.timers.set(self.now + LOST_INTERVALS * self.config.reconnect_interval, Timer::LostTick);
+        if self.life != LifeState::Alive {
             return;
         }
-        if let Some((name, lost)) = self.rejoin.lost.iter().nth(at) {
-            let (name, to) = (Arc::clone(name), lost.addr);
-            let seq = self.next_seq();
-            let ping = self.encode_ping(seq, &name);
-            self.rejoin.asked.insert(seq, name);
-            self.send(to, Checksum::Omit, &[Bytes::from(ping)]);
+        let share = lost as f64 / self.table.status_alive().max(1) as f64;
+        let certain = (share as usize).min(LOST_ASKED_AT_ONCE);
+        let one_more = self.rng.unit() < share.fract();
+        for _ in 0..(certain + usize::from(one_more)).min(LOST_ASKED_AT_ONCE) {
+            let at = self.rng.below(lost);
+            self.ask_lost(at);
         }
+    }
+
+    /// Those that are members again are no longer lost. Nor are those whose address has gone to another member: machines come and
+    /// go, and whoever lives there now need not hear of its forerunners.
+    fn drop_found(&mut self) {
+        let live = self.table.iter().filter(|(_, entry)| entry.is_live());
+        let taken: BTreeSet<SocketAddr> = live.map(|(_, entry)| entry.addr()).collect();
+        let table = &self.table;
+        let known = |name: &str| table.find(name).is_some_and(|id| table[id].status.is_some());
+        self.rejoin.lost.retain(|name, lost| !known(name) && !taken.contains(&lost.addr));
+    }
+
+    /// It is asked by name, with a ping: its address may have gone to a member of some other cluster, which must not be joined with
+    /// ours.
+    fn ask_lost(&mut self, at: usize) {
+        let Some((name, lost)) = self.rejoin.lost.iter().nth(at) else { return };
+        let (name, to) = (Arc::clone(name), lost.addr);
+        if self.now.since(lost.since) > LONG_LOST_TIME && self.rng.below(LONG_LOST_RARITY) > 0 {
+            return;
+        }
+        let seq = self.next_seq();
+        let ping = self.encode_ping(seq, &name);
+        self.rejoin.asked.insert(seq, name);
+        self.send(to, Checksum::Omit, &[Bytes::from(ping)]);
     }
 
     /// Whether the ack is that of a lost member; then we exchange state with it, and are one cluster again.
