@@ -114,6 +114,8 @@ pub struct Found {
     pub skipped: Vec<SkippedLine>,
     /// How many could not be read.
     pub skipped_count: usize,
+    /// Whether the node had left, and is to look for the others all the same.
+    pub ignored_leave: bool,
     /// Clocks or an incarnation too large to be true, which are taken as absent.
     pub absurd: Vec<String>,
 }
@@ -147,7 +149,7 @@ impl SnapshotLog {
             file_bytes: replayed.whole_bytes as u64,
             ..Self::default()
         };
-        log.read_remarks(&file[..replayed.whole_bytes]);
+        let ignored_leave = log.read_remarks(&file[..replayed.whole_bytes]);
         let mut absurd = Vec::new();
         let clocks = [
             ("clock", replayed.clock, &mut log.marks.member),
@@ -171,12 +173,14 @@ impl SnapshotLog {
             whole_bytes: replayed.whole_bytes,
             skipped: replayed.skipped,
             skipped_count: replayed.skipped_count,
+            ignored_leave,
             absurd,
         }
     }
 
-    /// Our own remarks, and the lines that overrule them.
-    fn read_remarks(&mut self, file: &[u8]) {
+    /// Our own remarks, and the lines that overrule them. Whether a leave was passed over.
+    fn read_remarks(&mut self, file: &[u8]) -> bool {
+        let mut ignored_leave = false;
         for line in file.split(|byte| *byte == b'\n') {
             match Line::parse(line) {
                 Ok(Line::Comment(text)) => {
@@ -190,10 +194,12 @@ impl SnapshotLog {
                     }
                 }
                 Ok(Line::Alive { name, .. } | Line::NotAlive { name }) => _ = self.failed.remove(name),
-                Ok(Line::Leave) if !self.rejoin_after_leave => self.failed.clear(),
+                Ok(Line::Leave) if self.rejoin_after_leave => ignored_leave = true,
+                Ok(Line::Leave) => self.failed.clear(),
                 _ => {}
             }
         }
+        ignored_leave
     }
 
     /// What the node of this name should know of its earlier life. Members whose address cannot be read are left out.

@@ -1,7 +1,7 @@
 //! Writing files so that what was there survives until what is new is safe.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Replaces the content of a file: writes a file beside it, brings it to the disk, and renames it over. Whoever reads, and
@@ -15,9 +15,7 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     match write_beside(&beside, &path, content, 0o600).and_then(|()| rename(&beside, &path)) {
         Err(error) if is_about_the_directory(&error) => {
             drop(fs::remove_file(&beside));
-            let mut file = OpenOptions::new().write(true).truncate(true).open(&path)?;
-            file.write_all(content)?;
-            file.sync_all()
+            overwrite(&path, content)
         }
         Err(error) => {
             // It may be half written; the next attempt would remove it too.
@@ -26,6 +24,24 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         }
         Ok(()) => Ok(()),
     }
+}
+
+/// Puts new content over the old. If that does not work, a full disk being the usual reason, the old content is put back, for
+/// which there is room.
+fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut old = Vec::new();
+    file.read_to_end(&mut old)?;
+    let mut put = |content: &[u8]| {
+        file.rewind()?;
+        file.write_all(content)?;
+        file.set_len(content.len() as u64)?;
+        file.sync_all()
+    };
+    put(content).inspect_err(|_reason| {
+        // There is nothing else to try.
+        drop(put(&old));
+    })
 }
 
 /// Writes `beside`, new, with the mode of `model` if that exists, and brings it to the disk.

@@ -52,6 +52,8 @@ mod events;
 mod files;
 mod keyring_file;
 mod keys;
+#[cfg(all(test, unix))]
+mod killed;
 mod log;
 mod node;
 mod query;

@@ -65,6 +65,9 @@ pub(crate) fn open(path: PathBuf, rejoin_after_leave: bool) -> Result<Opened, St
     (&mut file).take(FILE_BYTES_MAX).read_to_end(&mut content).map_err(|error| failed(&error))?;
     let found = SnapshotLog::replay(&content, rejoin_after_leave);
     warn_of(&path, &found);
+    if found.ignored_leave {
+        tracing::info!(target: "thane::serf", kind = "snapshot_leave", "Ignoring previous leave in snapshot");
+    }
     let bytes = found.whole_bytes as u64;
     if bytes < size {
         file.set_len(bytes).map_err(|error| failed(&error))?;
@@ -346,7 +349,7 @@ impl Writer {
         let pause =
             self.trouble.as_ref().map_or(FLUSH_INTERVAL, |trouble| (trouble.pause * 2).min(RETRY_MAX));
         if self.trouble.is_none() {
-            tracing::error!(target: "thane::serf", kind = "snapshot_error", "the snapshot {} cannot be written: {}; the node goes on and tries again. If it stops before that works, it may not find its cluster again by itself, and may deliver events again", self.path.display(), file_error(error));
+            tracing::error!(target: "thane::serf", kind = "snapshot_error", "the snapshot {} cannot be written: {}; make room, or make the file and its directory writable. The node goes on and tries again; if it stops before that works, it may not find its cluster again by itself, and may deliver events again", self.path.display(), file_error(error));
         }
         self.trouble = Some(Trouble { pause, retry_at: Instant::now() + pause });
     }

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use thane::Tags;
@@ -60,7 +60,12 @@ impl TagsFile {
     /// In Serf's words. What was in it is still there then.
     pub(super) fn save(&self, tags: &Tags) -> Result<(), String> {
         replace(&self.0, encode(tags).as_bytes()).map_err(|error| {
-            format!("Failed to write tags file: open {}: {}", self.0.display(), error_text(&error))
+            format!(
+                "Failed to write tags file: open {}: {}; nothing has changed: the file and its directory must be \
+                 writable, with room on the disk",
+                self.0.display(),
+                error_text(&error)
+            )
         })
     }
 }
@@ -102,9 +107,25 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     ) {
         return Err(error);
     }
-    let mut file = OpenOptions::new().write(true).truncate(true).open(&path)?;
-    file.write_all(content)?;
-    file.sync_all()
+    overwrite(&path, content)
+}
+
+/// Puts new content over the old. If that does not work, a full disk being the usual reason, the old content is put back, for
+/// which there is room.
+fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut old = Vec::new();
+    file.read_to_end(&mut old)?;
+    let mut put = |content: &[u8]| {
+        file.rewind()?;
+        file.write_all(content)?;
+        file.set_len(content.len() as u64)?;
+        file.sync_all()
+    };
+    put(content).inspect_err(|_reason| {
+        // There is nothing else to try.
+        drop(put(&old));
+    })
 }
 
 fn write_new(beside: &Path, replaced: &Path, content: &[u8]) -> io::Result<()> {

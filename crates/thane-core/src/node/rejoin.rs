@@ -49,6 +49,8 @@ pub(super) struct Rejoin {
     trying: Option<OpId>,
     /// Until then nothing that happened while we were away is declined as history.
     missed_until: Time,
+    /// Who is being tried.
+    tried: Vec<Peer>,
     lost: BTreeMap<Arc<str>, Lost>,
     /// Lost members that were asked whether they are there, by the ping's number.
     asked: BTreeMap<u32, Arc<str>>,
@@ -182,6 +184,7 @@ impl Node {
         // What happened while we were away is delivered; what we have seen is before the time that `restore` has set.
         if let Ok(op) = self.start_join(&addrs, Replay::Old) {
             self.rejoin.trying = Some(op);
+            self.rejoin.tried = some;
         }
     }
 
@@ -206,12 +209,16 @@ impl Node {
             return false;
         }
         self.rejoin.trying = None;
+        let tried = std::mem::take(&mut self.rejoin.tried);
         match outcome {
-            Outcome::Join { contacted: 1.., .. } => {
+            Outcome::Join { contacted: 1.., failed } => {
                 self.rejoin.known = Vec::new();
-                self.notice(Level::Info, Layer::Serf, "rejoined", None, || {
-                    "Re-joined to previously known node".to_owned()
-                });
+                let has_failed = |peer: &Peer| failed.iter().any(|failure| failure.addr == peer.addr);
+                if let Some(peer) = tried.into_iter().find(|peer| !has_failed(peer)) {
+                    self.notice(Level::Info, Layer::Serf, "rejoined", Some(Arc::clone(&peer.name)), || {
+                        format!("Re-joined to previously known node: {}: {}", peer.name, peer.addr)
+                    });
+                }
             }
             _ => self.rejoin_step(),
         }

@@ -185,3 +185,261 @@ fn a_file_that_cannot_be_opened_is_named_in_serfs_words() {
         )
     );
 }
+
+// ---- SF-333: cut off or damaged anywhere ----
+
+/// A life of a few members, line by line; `None` for an address is a failed member's.
+const LIFE: [&str; 14] = [
+    "alive: alpha 10.0.0.1:7946",
+    "alive: bravo 10.0.0.2:7946",
+    "clock: 3",
+    "# incarnation: 2",
+    "alive: charlie 10.0.0.3:7946",
+    "not-alive: bravo",
+    "# failed: bravo 10.0.0.2:7946",
+    "event-clock: 7",
+    "alive: delta [2001:db8::4]:7946",
+    "not-alive: alpha",
+    "query-clock: 5",
+    "coordinate: {}",
+    "alive: bravo 10.0.0.22:7946",
+    "event-clock: 9",
+];
+
+/// What so many lines of it say, worked out by hand: alive, failed, and the three clocks.
+fn said_by(lines: usize) -> (Vec<String>, Vec<String>, [u64; 3]) {
+    let mut alive = std::collections::BTreeMap::new();
+    let mut failed = std::collections::BTreeMap::new();
+    let mut clocks = [0; 3];
+    for line in 1..=lines {
+        match line {
+            1 => _ = alive.insert("alpha", "10.0.0.1:7946"),
+            2 => _ = alive.insert("bravo", "10.0.0.2:7946"),
+            3 => clocks[0] = 3,
+            5 => _ = alive.insert("charlie", "10.0.0.3:7946"),
+            6 => _ = alive.remove("bravo"),
+            7 => _ = failed.insert("bravo", "10.0.0.2:7946"),
+            8 => clocks[1] = 7,
+            9 => _ = alive.insert("delta", "[2001:db8::4]:7946"),
+            10 => _ = alive.remove("alpha"),
+            11 => clocks[2] = 5,
+            13 => {
+                failed.remove("bravo");
+                alive.insert("bravo", "10.0.0.22:7946");
+            }
+            14 => clocks[1] = 9,
+            _ => {}
+        }
+    }
+    let list = |of: std::collections::BTreeMap<&str, &str>| {
+        of.iter().map(|(name, addr)| format!("{name} {addr}")).collect()
+    };
+    (list(alive), list(failed), clocks)
+}
+
+fn texts(peers: &[Peer]) -> Vec<String> {
+    peers.iter().map(|peer| format!("{} {}", peer.name, peer.addr)).collect()
+}
+
+/// Starts a node with it, which asserts its own invariants.
+fn start_node(restored: Restored) {
+    let config = thane_core::Config::lan("c", "127.0.0.1:7946".parse().unwrap());
+    let mut node = thane_core::Node::new(config, thane_core::Seed::from(1), thane_core::Time::ZERO).unwrap();
+    node.restore(thane_core::Time::ZERO, restored);
+    while node.poll_output().is_some() {}
+}
+
+#[test]
+fn sf_333_a_snapshot_cut_off_at_any_byte_says_what_was_whole_and_is_written_on() {
+    let directory = Directory::new("cut-anywhere");
+    let path = directory.file();
+    let whole = LIFE.map(|line| format!("{line}\n")).concat();
+    for end in 0..=whole.len() {
+        // A write that failed may also leave garbage behind what it wrote.
+        for tail in ["", "\0\0\0\0", "\u{fffd}x"] {
+            fs::write(&path, [&whole.as_bytes()[..end], tail.as_bytes()].concat()).unwrap();
+            let lines = whole[..end].matches('\n').count();
+            let (alive, failed, [member, event, query]) = said_by(lines);
+            let opened = open(path.clone(), false).unwrap();
+            let restored = opened.restored("c");
+            assert_eq!(
+                (texts(&restored.alive), texts(&restored.failed)),
+                (alive.clone(), failed),
+                "{end} bytes"
+            );
+            let Marks { member: m, event: e, query: q, .. } = restored.marks;
+            assert_eq!([m, e, q], [member, event, query], "{end} bytes");
+            start_node(restored);
+            // The next line is not glued to what was cut off.
+            let mut log = opened.log;
+            log.record(Record::Alive(Peer { name: "echo".into(), addr: "10.0.0.5:7946".parse().unwrap() }));
+            let mut file = opened.file;
+            file.write_all(log.to_append()).unwrap();
+            let again = open(path.clone(), false).unwrap().restored("c");
+            let mut expected = alive;
+            expected.push("echo 10.0.0.5:7946".to_owned());
+            assert_eq!(texts(&again.alive), expected, "{end} bytes");
+        }
+    }
+}
+
+/// A damaged byte costs its own line, and the next one if it was the line's end; never another, and never the start.
+#[test]
+fn sf_333_a_damaged_byte_costs_no_more_than_its_line() {
+    let directory = Directory::new("damaged");
+    let path = directory.file();
+    // One line a member, none of which takes another back.
+    let names = ["alpha", "bravo", "charlie", "delta", "echo"];
+    let lines = names.map(|name| match name {
+        "delta" => "# failed: delta 10.0.0.9:7946\n".to_owned(),
+        name => format!("alive: {name} 10.0.0.9:7946\n"),
+    });
+    let whole = lines.concat();
+    let mut at = 0;
+    for (damaged, line) in lines.iter().enumerate() {
+        for _ in 0..line.len() {
+            for byte in [0, b'\n', b' ', b'#', b'0', 0xff, b'\r'] {
+                let mut bytes = whole.clone().into_bytes();
+                bytes[at] = byte;
+                fs::write(&path, &bytes).unwrap();
+                let restored = open(path.clone(), false).unwrap().restored("c");
+                let known: Vec<&str> =
+                    restored.alive.iter().chain(&restored.failed).map(|peer| &*peer.name).collect();
+                let lost =
+                    if whole.as_bytes()[at] == b'\n' { damaged..=damaged + 1 } else { damaged..=damaged };
+                for (i, name) in names.iter().enumerate() {
+                    assert!(
+                        lost.contains(&i) || known.contains(name),
+                        "{name} with {byte} at {at}: {known:?}"
+                    );
+                }
+                start_node(restored);
+            }
+            at += 1;
+        }
+    }
+}
+
+// ---- kill -9 ----
+
+#[cfg(unix)]
+mod killed {
+    use std::collections::BTreeMap;
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::killed::{Victim, moments, orders, tell};
+
+    /// Members that come, fail and go in turn.
+    const MEMBERS: u64 = 40;
+    /// How often the victim is killed.
+    const ROUNDS: usize = 6;
+    /// How much later than after half a second a line may be in the file of a busy machine.
+    const SLACK: Duration = Duration::from_secs(2);
+
+    /// Long, so that the file is compacted again and again.
+    fn name(step: u64) -> String {
+        format!("member-{}-{}", step % MEMBERS, "x".repeat(150))
+    }
+
+    /// Tells by itself of which step it is.
+    fn addr(step: u64) -> SocketAddr {
+        let [.., a, b, c] = step.to_be_bytes();
+        ([10, a, b, c], 7946).into()
+    }
+
+    fn record_of(step: u64) -> Record {
+        let peer = Peer { name: name(step).as_str().into(), addr: addr(step) };
+        match step / MEMBERS % 3 {
+            0 => Record::Alive(peer),
+            1 => Record::Failed(peer),
+            _ => Record::Gone(peer.name),
+        }
+    }
+
+    /// What is known after so many steps: by name, the address and whether it is alive.
+    type Known = BTreeMap<String, (SocketAddr, bool)>;
+
+    fn take_step(known: &mut Known, step: u64) {
+        match step / MEMBERS % 3 {
+            0 => _ = known.insert(name(step), (addr(step), true)),
+            1 => _ = known.insert(name(step), (addr(step), false)),
+            _ => _ = known.remove(&name(step)),
+        }
+    }
+
+    /// The victim: writes as fast as it can, a burst at a time.
+    #[test]
+    fn victim() {
+        let Some((path, from)) = orders() else { return };
+        let mut writer = open(path, false).unwrap().start().unwrap();
+        let mut hand_over = |record: Record| {
+            // The driver would leave it out and make up for it; here each is to come in order.
+            while !writer.hand_over(record.clone()) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        for step in from.. {
+            hand_over(record_of(step));
+            hand_over(Record::Marks(Marks { event: step, ..Marks::default() }));
+            if step % 100 == 0 {
+                tell(step);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+
+    /// Killed at random moments, while it appends and while it compacts: the file can always be read, it is that of some moment,
+    /// and of one not much earlier than the kill. Nothing that was in it before is lost.
+    #[test]
+    fn a_node_killed_at_any_moment_keeps_what_it_had_saved() {
+        let directory = Directory::new("killed");
+        let path = directory.file();
+        let (mut known, mut last, mut seen, mut compacted) = (Known::new(), 0, 0, 0);
+        for wait in moments(ROUNDS, Duration::from_secs(4)) {
+            let victim = Victim::start("snapshot::tests::killed::victim", &path, last + 1);
+            let (_, begun) = victim.first_step();
+            let mut longest = 0;
+            while begun.elapsed() < wait {
+                // What anybody could read in the file is saved.
+                if let Ok(content) = fs::read(&path) {
+                    let marks = SnapshotLog::replay(&content, false).log.restored("").marks;
+                    assert!(marks.event >= seen, "the file went back from {seen} to {}", marks.event);
+                    seen = marks.event;
+                    compacted += usize::from((content.len() as u64) < longest);
+                    longest = content.len() as u64;
+                }
+                std::thread::sleep(Duration::from_millis(7));
+            }
+            let (said, end) = victim.kill();
+            let told = said.before(end, FLUSH_INTERVAL + SLACK);
+            let restored = open(path.clone(), false).unwrap().restored("");
+            let event = restored.marks.event;
+            assert!(event >= seen && event >= told, "saved {event}; seen {seen}, told {told}");
+            seen = event;
+            // The members may be a few lines ahead of the clock, which is written behind them.
+            let found: Known = restored
+                .alive
+                .iter()
+                .map(|peer| (peer, true))
+                .chain(restored.failed.iter().map(|peer| (peer, false)))
+                .map(|(peer, alive)| (peer.name.to_string(), (peer.addr, alive)))
+                .collect();
+            while last < event {
+                last += 1;
+                take_step(&mut known, last);
+            }
+            let ahead = (0..=2 * RECORDS_MAX as u64).find(|_| {
+                let is_it = known == found;
+                if !is_it {
+                    last += 1;
+                    take_step(&mut known, last);
+                }
+                is_it
+            });
+            assert!(ahead.is_some(), "the file is that of no moment after step {event}");
+        }
+        println!("{last} steps, {compacted} compactions seen");
+        assert!(compacted > 0, "no compaction was met");
+    }
+}

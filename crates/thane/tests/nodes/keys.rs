@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use thane::{Key, KeyCommand, KeyReport, Node, StartError, Status};
 
 use super::directory::Directory;
-use super::{builder, wait_for_status};
+use super::{builder, eventually, wait_for_status};
 
 fn key(n: u8) -> Key {
     Key::new(&[n; 32]).unwrap()
@@ -145,8 +145,13 @@ async fn a_key_ring_that_cannot_be_written_is_an_answer() {
     let before = in_file(&path);
     let report = a.install_key(key(2)).await.unwrap();
     assert_eq!(report.result(), Err("1/1 nodes reported failure".to_owned()));
-    assert!(report.messages["a"].starts_with("Failed to write keyring file: "), "{report:?}");
+    assert!(report.messages["a"].starts_with("Failed to write keyring file: open "), "{report:?}");
     assert_eq!(in_file(&path), before);
+    // The key is in use all the same, as in Serf: without it this member would be locked out by the next step.
+    assert_eq!(a.list_keys().await.unwrap().keys.len(), 2);
+    // And it is written as soon as it can be, without anybody asking again.
+    fs::remove_dir_all(directory.path("ring.tmp")).unwrap();
+    eventually("the file has both keys", async || in_file(&path) == layout(&[key(1), key(2)])).await;
 }
 
 #[cfg(unix)]
