@@ -98,6 +98,8 @@ pub struct IoCounters {
     pub streams_overflowed: u64,
     /// Lines of the snapshot that were left out because the disk was slow. The whole state is written afterwards.
     pub snapshot_records_lost: u64,
+    /// Events left out because a subscriber did not read, one for each such subscriber.
+    pub events_missed: u64,
 }
 
 /// The files that a node keeps.
@@ -294,6 +296,7 @@ impl Driver {
         let stopped = self.serve().await;
         // Nobody gets an answer any more.
         self.askers.clear();
+        self.io.events_missed = self.hub.missed();
         self.streams.shutdown().await;
         if let Some(keyring) = self.keyring.take() {
             keyring.finish().await;
@@ -521,6 +524,7 @@ impl Driver {
             Command::Read(read) => read(&self.core),
             Command::ReadIo { reply } => {
                 self.io.snapshot_records_lost = self.snapshot.as_ref().map_or(0, SnapshotWriter::lost);
+                self.io.events_missed = self.hub.missed();
                 answer(reply, self.io);
             }
             Command::TakeMeasurements { reply } => answer(reply, self.take_measurements()),

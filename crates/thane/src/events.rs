@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use thane_core::{Change, Coalescable, Member, MemberEventKind, UserEvent};
 use tokio::sync::{Notify, mpsc};
@@ -17,6 +18,8 @@ use crate::query::IncomingQuery;
 
 /// How many events wait for a subscriber that does not read; more are counted instead of kept.
 pub const EVENT_QUEUE_MAX: usize = 1024;
+/// Least time between two log lines about subscribers that do not read.
+const TELL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Something that happened in the cluster, in the order in which this node saw it.
 #[derive(Debug, Clone, PartialEq)]
@@ -188,16 +191,18 @@ impl Queue {
         }
     }
 
-    fn publish(&self, event: Event) {
+    /// Whether there was room for it.
+    fn publish(&self, event: Event) -> bool {
         let mut state = lock(&self.state);
         // Once something is missing, everything is left out until the marker, or the order would lie.
         if state.missed > 0 || state.events.len() >= EVENT_QUEUE_MAX {
             state.missed += 1;
-            return;
+            return false;
         }
         state.events.push_back(event);
         drop(state);
         self.readable.notify_one();
+        true
     }
 
     /// Puts the marker in if the reader waits for it, or in any case at the end.
@@ -228,6 +233,23 @@ pub(crate) struct Hub {
 struct HubInner {
     queues: Vec<Arc<Queue>>,
     ended: bool,
+    /// Events left out so far, of all subscribers, and how many of them were told.
+    missed: u64,
+    missed_told: u64,
+    /// When they were.
+    told_at: Option<Instant>,
+}
+
+impl HubInner {
+    /// Counts events that were left out. How many there are to be told of, if it is time.
+    fn count_missed(&mut self, count: u64, now: Instant) -> Option<u64> {
+        self.missed += count;
+        if self.told_at.is_some_and(|told| now.duration_since(told) < TELL_INTERVAL) {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(self.missed - std::mem::replace(&mut self.missed_told, self.missed))
+    }
 }
 
 impl Hub {
@@ -246,14 +268,24 @@ impl Hub {
 
     /// Gives an event to every subscriber.
     pub(crate) fn publish(&self, event: Event) {
-        let inner = lock(&self.inner);
+        let mut inner = lock(&self.inner);
         // The last one gets the event itself: with one subscriber, the usual case, nothing is cloned.
-        if let Some((last, others)) = inner.queues.split_last() {
-            for queue in others {
-                queue.publish(event.clone());
-            }
-            last.publish(event);
+        let Some((last, others)) = inner.queues.split_last() else { return };
+        let full = others.iter().filter(|queue| !queue.publish(event.clone())).count();
+        let full = full + usize::from(!last.publish(event));
+        if full == 0 {
+            return;
         }
+        let told = inner.count_missed(full as u64, Instant::now());
+        drop(inner);
+        if let Some(count) = told {
+            tracing::warn!(target: "thane::driver", kind = "events_missed", "a subscriber does not read its events: {count} were left out since this was last told; it gets the members of that moment when it reads on");
+        }
+    }
+
+    /// How many events were left out, of all subscribers.
+    pub(crate) fn missed(&self) -> u64 {
+        lock(&self.inner).missed
     }
 
     /// Answers those who wait for their marker. `members` is asked only if there are any.

@@ -154,7 +154,8 @@ fn write(path: &Path, ring: &Keyring) -> Result<(), String> {
         .map_err(|error| format!("open {}: {}", path.display(), file_error(&error)))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::fs;
 

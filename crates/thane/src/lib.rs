@@ -52,7 +52,8 @@ mod events;
 mod files;
 mod keyring_file;
 mod keys;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod killed;
 mod log;
 mod node;

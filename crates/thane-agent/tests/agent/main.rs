@@ -11,6 +11,7 @@ mod harness;
 mod clients;
 mod config;
 mod conversations;
+mod disk;
 mod dns;
 #[path = "../../../thane/tests/nodes/dns_server.rs"]
 #[allow(dead_code, reason = "shared with the library's tests, which use more of it")]

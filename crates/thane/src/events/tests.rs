@@ -84,3 +84,20 @@ fn a_dropped_subscription_is_forgotten() {
     assert_eq!(lock(&hub.inner).queues.len(), 1);
     assert!(Arc::ptr_eq(&lock(&hub.inner).queues[0], &second.queue));
 }
+
+/// Issue: a subscriber that hangs costs a bounded queue and one log line a minute.
+#[test]
+fn what_hanging_subscribers_miss_is_counted_and_told_once_a_minute() {
+    let hub = Arc::new(Hub::default());
+    let (_hangs, _hangs_too) = (hub.subscribe(), hub.subscribe());
+    for n in 0..EVENT_QUEUE_MAX as u64 + 5 {
+        hub.publish(user(n));
+    }
+    assert_eq!(hub.missed(), 10);
+    let mut inner = HubInner::default();
+    let start = Instant::now();
+    let told: Vec<(u64, u64)> = (0..200)
+        .filter_map(|second| Some((second, inner.count_missed(1, start + Duration::from_secs(second))?)))
+        .collect();
+    assert_eq!(told, [(0, 1), (60, 60), (120, 60), (180, 60)]);
+}

@@ -137,6 +137,7 @@ async fn a_subscriber_that_does_not_read_gets_one_marker_and_slows_nobody() {
     .await;
     assert_eq!(read, EVENT_QUEUE_MAX);
     assert_eq!(missed.count, (sent + 1 - read) as u64);
+    assert_eq!(node.io_counters().await.events_missed, missed.count);
     assert_eq!(missed.members.len(), 1);
     assert_eq!(&*missed.members[0].name, "a");
     // From here on nothing is missing.
