@@ -19,6 +19,7 @@ mod dns_server;
 mod end;
 #[cfg(target_os = "linux")]
 mod goldens;
+mod handler_goldens;
 mod handlers;
 mod queries;
 mod recorded;
