@@ -165,7 +165,10 @@ impl Replay {
             }
             thread::sleep(Duration::from_millis(10));
         };
-        Self { stdouts, files, log: told(&agent.said()) }
+        // The lines of one message come one by one; at the end all are there.
+        agent.signal("TERM");
+        let (_status, said) = agent.wait();
+        Self { stdouts, files, log: told(&said) }
     }
 
     fn check(&self, case: &Behaviour) {
@@ -251,7 +254,7 @@ fn told(said: &str) -> Vec<String> {
         let is_first = line.starts_with("    2") && line.get(24..25) == Some("[");
         match (is_first, told.last_mut()) {
             (true, _) => told.push(line[24..].to_owned()),
-            (false, Some(last)) if !line.is_empty() => {
+            (false, Some(last)) if !line.is_empty() && !line.starts_with("==> ") => {
                 last.push('\n');
                 last.push_str(line);
             }
@@ -344,14 +347,14 @@ fn scripts_see_what_serfs_were_recorded_to_see() {
         expect(&[name]);
         client.take_until(|value| value["Type"] == "done");
     }
-    gamma.signal("INT");
-    expect(&["member-leave"]);
     drop(beta);
     expect(&["member-failed"]);
     client.ask(30, &Request::ForceLeave { node: "be ta".to_owned(), prune: false }, 1);
     expect(&["member-leave_forced"]);
     client.ask(31, &Request::ForceLeave { node: "be ta".to_owned(), prune: true }, 1);
     expect(&["member-reap"]);
+    gamma.signal("INT");
+    expect(&["member-leave"]);
     alpha.signal("INT");
     // Serf's agent is gone before the script, if it runs at all, has read anything. Ours waits for it.
     let own_leave = recorded.iter().find(|case| case.name == "member-leave_self").unwrap();
