@@ -22,9 +22,10 @@ fn open(row: &Value) -> Vec<Bytes> {
 
 #[test]
 fn each_decodes_to_the_recorded_fields_and_encodes_to_the_same_bytes() {
-    for row in rows() {
+    let rows = rows();
+    for row in &rows {
         let id = row["id"].as_str().unwrap();
-        let messages = open(&row);
+        let messages = open(row);
         let recorded = row["messages"].as_array().unwrap();
         assert_eq!(messages.len(), recorded.len(), "{id}");
         for (bytes, recorded) in messages.iter().zip(recorded) {
@@ -38,6 +39,8 @@ fn each_decodes_to_the_recorded_fields_and_encodes_to_the_same_bytes() {
             assert_eq!(again, **bytes, "{id}");
         }
     }
+    let cases = rows.len();
+    eprintln!("compat: gossip packets, captured | cases={cases} same={cases} listed=0");
 }
 
 #[test]

@@ -51,10 +51,11 @@ fn recorded(row: &Value) -> &Value {
 
 #[test]
 fn each_decodes_to_the_recorded_fields() {
-    for row in rows() {
-        let (id, recorded) = (row["id"].as_str().unwrap(), recorded(&row));
+    let rows = rows();
+    for row in &rows {
+        let (id, recorded) = (row["id"].as_str().unwrap(), recorded(row));
         let bytes = hex(row["hex"].as_str().unwrap());
-        match decode(&row, &bytes, bytes.len()) {
+        match decode(row, &bytes, bytes.len()) {
             StreamMessage::PushPull(exchange) => {
                 let header = json!({
                     "Join": exchange.header.join, "Nodes": exchange.header.nodes,
@@ -85,6 +86,8 @@ fn each_decodes_to_the_recorded_fields() {
             other => panic!("{id}: {other:?}"),
         }
     }
+    let cases = rows.len();
+    eprintln!("compat: gossip streams, captured | cases={cases} same={cases} listed=0");
 }
 
 #[test]

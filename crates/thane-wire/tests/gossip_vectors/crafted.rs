@@ -13,9 +13,10 @@ use super::{codec, hex, load};
 
 #[test]
 fn packets_get_their_verdict() {
-    for row in load(include_str!("../vectors/gossip/crafted_packets.json")) {
+    let rows = load(include_str!("../vectors/gossip/crafted_packets.json"));
+    for row in &rows {
         let case = format!("{} ({})", row["id"], row["why"]);
-        let opened = codec(&row).open_packet(hex(row["hex"].as_str().unwrap()).into());
+        let opened = codec(row).open_packet(hex(row["hex"].as_str().unwrap()).into());
         let verdict = match &opened {
             Err(_) => "drop",
             Ok(opened) => {
@@ -34,6 +35,7 @@ fn packets_get_their_verdict() {
             expected => assert_eq!(verdict, expected, "{case}: {opened:?}"),
         }
     }
+    eprintln!("compat: gossip packets, crafted | cases={0} same={0} listed=0", rows.len());
 }
 
 fn decode(row: &Value, piece: usize) -> Result<Option<StreamMessage>, StreamError> {
@@ -48,9 +50,10 @@ fn decode(row: &Value, piece: usize) -> Result<Option<StreamMessage>, StreamErro
 
 #[test]
 fn streams_get_their_verdict() {
-    for row in load(include_str!("../vectors/gossip/crafted_streams.json")) {
+    let rows = load(include_str!("../vectors/gossip/crafted_streams.json"));
+    for row in &rows {
         let case = format!("{} ({})", row["id"], row["why"]);
-        let decoded = decode(&row, usize::MAX);
+        let decoded = decode(row, usize::MAX);
         let verdict = match &decoded {
             Ok(None) => "wait",
             Ok(Some(StreamMessage::PushPull(exchange))) if exchange.nodes().all(|node| node.is_ok()) => {
@@ -66,6 +69,7 @@ fn streams_get_their_verdict() {
             "member" => assert_eq!(verdict, "accept", "{case}: {decoded:?}"),
             expected => assert_eq!(verdict, expected, "{case}: {decoded:?}"),
         }
-        assert_eq!(decode(&row, 1), decoded, "{case}, byte by byte");
+        assert_eq!(decode(row, 1), decoded, "{case}, byte by byte");
     }
+    eprintln!("compat: gossip streams, crafted | cases={0} same={0} listed=0", rows.len());
 }
