@@ -13,7 +13,8 @@ fn tokens_and_addresses_are_used_as_recorded() {
     let ipv6: Vec<u8> = [0; 15].into_iter().chain([1]).collect();
     let guarded = agent("sesame", with_members(&[member("alpha", &[127, 0, 0, 1])]));
     let open = agent("", with_members(&[member("six", &ipv6)]));
-    for golden in goldens(include_str!("goldens/cli_answers.json")) {
+    let goldens = goldens(include_str!("goldens/cli_answers.json"));
+    for golden in &goldens {
         let name = &golden.name;
         let address = if name.contains("ipv6") { &open } else { &guarded };
         let mut env = golden.env.clone();
@@ -21,8 +22,9 @@ fn tokens_and_addresses_are_used_as_recorded() {
         let answer = thane(&golden.argv[1..], &env);
         assert_eq!(answer.exit_code, Some(golden.exit_code), "{name}: {answer:?}");
         assert_eq!(answer.stdout, golden.stdout, "{name}");
-        check_stderr(&answer, &golden);
+        check_stderr(&answer, golden);
     }
+    eprintln!("compat: command line: tokens and addresses | cases={0} same={0} listed=0", goldens.len());
 }
 
 #[test]

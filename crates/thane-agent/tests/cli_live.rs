@@ -251,9 +251,11 @@ fn a_query_ends_with_enough_answers(cluster: &Cluster) {
 #[test]
 fn a_cluster_answers_as_recorded() {
     let mut cluster = Cluster::start();
-    for golden in goldens(include_str!("goldens/cli_live.json")) {
-        check(&cluster, &golden);
+    let goldens = goldens(include_str!("goldens/cli_live.json"));
+    for golden in &goldens {
+        check(&cluster, golden);
     }
+    eprintln!("compat: command line: with a cluster | cases={0} same={0} listed=0", goldens.len());
 
     monitor_ends_well_when_interrupted(&cluster);
     interrupted_queries_fail(&cluster);

@@ -88,6 +88,9 @@ mod tests {
             let remaining = total.as_millis() as i64 - number(&row, "elapsed_ms") as i64;
             assert_eq!(remaining, row["remaining_ms"].as_i64().unwrap(), "{row}");
         }
+        let all = ["retransmit_limit", "push_pull_scale", "suspicion_timeout", "remaining_suspicion"];
+        let cases: usize = all.iter().map(|formula| recorded(formula).len()).sum();
+        eprintln!("compat: formulas | cases={cases} same={cases} listed=0");
     }
 
     fn serfs(formula: &str) -> Vec<Value> {
@@ -133,13 +136,20 @@ mod tests {
     /// Rows of Serf's own copy of the formula, by its count of members.
     #[test]
     fn serfs_retransmissions_are_the_same() {
+<<<<<<< HEAD
         for row in serfs("retransmit_limit") {
+=======
+        let all: Value = serde_json::from_str(include_str!("../tests/vectors/serf/small.json")).unwrap();
+        let rows = all["retransmit_limit"].as_array().unwrap();
+        for row in rows {
+>>>>>>> 47e8b3d (Let the replays of the core and the agent say how many cases they have)
             let members = row["known_members"].as_u64().unwrap() as usize;
             for (mult, field) in [(4, "mult_4"), (2, "mult_2")] {
                 let got = retransmit_limit(mult, members);
                 assert_eq!(u64::from(got), row[field].as_u64().unwrap(), "{row}");
             }
         }
+        eprintln!("compat: Serf's retransmit limit | cases={0} same={0} listed=0", rows.len());
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn no_chance() -> f64 {
     panic!("nothing is left to chance here")
 }
 
-fn replay(recorded: &str) -> usize {
+fn replay(trace: &str, recorded: &str) -> usize {
     let recorded: Value = serde_json::from_str(recorded).unwrap();
     let mut client = client(&recorded["config"]);
     client.set(coordinate(&recorded["start"])).unwrap();
@@ -75,22 +75,23 @@ fn replay(recorded: &str) -> usize {
         assert_eq!(apart, step["distance_to_other_after_ns"].as_i64(), "step {at}");
     }
     assert_eq!(client.resets(), 0);
+    eprintln!("compat: Vivaldi: trace {trace} | cases={0} same={0} listed=0", steps.len());
     steps.len()
 }
 
 #[test]
 fn six_hundred_updates_with_serfs_settings() {
-    assert_eq!(replay(include_str!("vectors/vivaldi/trace_a.json")), 600);
+    assert_eq!(replay("a", include_str!("vectors/vivaldi/trace_a.json")), 600);
 }
 
 #[test]
 fn three_hundred_updates_with_strong_gravity() {
-    assert_eq!(replay(include_str!("vectors/vivaldi/trace_b.json")), 300);
+    assert_eq!(replay("b", include_str!("vectors/vivaldi/trace_b.json")), 300);
 }
 
 #[test]
 fn fifty_updates_without_adjustment() {
-    assert_eq!(replay(include_str!("vectors/vivaldi/trace_c.json")), 50);
+    assert_eq!(replay("c", include_str!("vectors/vivaldi/trace_c.json")), 50);
 }
 
 #[test]
@@ -106,6 +107,7 @@ fn distances_both_ways() {
         assert_eq!(distance_nanos(&b, &a), case["distance_ba_ns"].as_i64(), "{case}");
         assert_eq!(distance(&a, &b), case["distance_ns"].as_u64().map(Duration::from_nanos), "{case}");
     }
+    eprintln!("compat: Vivaldi: distances | cases={0} same={0} listed=0", cases.len());
 }
 
 /// Serf takes a coordinate with a negative height, a huge adjustment or an error that is none, and is thrown far away by it. Until
@@ -150,10 +152,14 @@ fn boundary_inputs_as_serf_until_it_would_be_thrown_away() {
     }
     assert_eq!((same, refused_by_both), (6, 4));
     assert_eq!(refused_by_us, ["negheight", "negadj", "negerr", "bigerr", "far", "farther"]);
+    let (cases, same) = (recorded["steps"].as_array().unwrap().len(), same + refused_by_both);
+    eprintln!("compat: Vivaldi: boundaries | cases={cases} same={same} listed={}", cases - same);
 }
 
 /// A cluster of clients that measure each other as the recording says.
 struct Simulation {
+    /// What the recording is about.
+    shape: &'static str,
     recorded: Value,
     clients: Vec<VivaldiClient>,
     filters: Vec<Vec<LatencyFilter>>,
@@ -161,7 +167,7 @@ struct Simulation {
 }
 
 impl Simulation {
-    fn new(recorded: &str) -> Self {
+    fn new(shape: &'static str, recorded: &str) -> Self {
         let recorded: Value = serde_json::from_str(recorded).unwrap();
         let nodes = count(&recorded["nodes"]);
         let draws: Vec<f64> = recorded["random_draws"].as_array().unwrap().iter().map(number).collect();
@@ -169,6 +175,7 @@ impl Simulation {
             clients: vec![client(&recorded["config"]); nodes],
             filters: vec![vec![LatencyFilter::default(); nodes]; nodes],
             draws: draws.into_iter(),
+            shape,
             recorded,
         }
     }
@@ -198,6 +205,8 @@ impl Simulation {
             assert_same(client.coordinate(), &coordinate(wanted), &format!("{field} of node {i}"));
             assert_eq!(client.resets(), 0, "node {i}");
         }
+        let (shape, nodes) = (&self.shape, wanted.len());
+        eprintln!("compat: Vivaldi: simulated {shape}, {field} | cases={nodes} same={nodes} listed=0");
     }
 
     /// Average and greatest relative error over all pairs.
@@ -217,8 +226,8 @@ impl Simulation {
     }
 }
 
-fn simulate(recorded: &str) -> Simulation {
-    let mut simulation = Simulation::new(recorded);
+fn simulate(shape: &'static str, recorded: &str) -> Simulation {
+    let mut simulation = Simulation::new(shape, recorded);
     simulation.run("picks");
     simulation.assert_at("final");
     assert_eq!(simulation.draws.len(), 0, "as much is drawn as was recorded");
@@ -236,25 +245,25 @@ fn simulate(recorded: &str) -> Simulation {
 /// Serf: `performance_test.go`, `TestPerformance_Line`.
 #[test]
 fn ten_nodes_on_a_line() {
-    simulate(include_str!("vectors/vivaldi/perf_line.json"));
+    simulate("line", include_str!("vectors/vivaldi/perf_line.json"));
 }
 
 /// Serf: `performance_test.go`, `TestPerformance_Grid`.
 #[test]
 fn twenty_five_nodes_on_a_grid() {
-    simulate(include_str!("vectors/vivaldi/perf_grid.json"));
+    simulate("grid", include_str!("vectors/vivaldi/perf_grid.json"));
 }
 
 /// The first cycles of Serf's `performance_test.go`, `TestPerformance_Split`.
 #[test]
 fn two_halves_with_a_gap_between() {
-    simulate(include_str!("vectors/vivaldi/perf_split_short.json"));
+    simulate("halves", include_str!("vectors/vivaldi/perf_split_short.json"));
 }
 
 /// Serf: `performance_test.go`, `TestPerformance_Height`.
 #[test]
 fn a_slow_access_link_becomes_height() {
-    let simulation = simulate(include_str!("vectors/vivaldi/perf_height.json"));
+    let simulation = simulate("heights", include_str!("vectors/vivaldi/perf_height.json"));
     let limits = &simulation.recorded["limits"];
     for (i, client) in simulation.clients.iter().enumerate() {
         let height = client.coordinate().height;
@@ -269,13 +278,13 @@ fn a_slow_access_link_becomes_height() {
 /// Serf: `performance_test.go`, `TestPerformance_Random`.
 #[test]
 fn round_trips_that_fit_no_space() {
-    simulate(include_str!("vectors/vivaldi/perf_random.json"));
+    simulate("random", include_str!("vectors/vivaldi/perf_random.json"));
 }
 
 /// Serf: `performance_test.go`, `TestPerformance_Drift`.
 #[test]
 fn gravity_keeps_the_cluster_near_the_origin() {
-    let mut simulation = Simulation::new(include_str!("vectors/vivaldi/perf_drift.json"));
+    let mut simulation = Simulation::new("drift", include_str!("vectors/vivaldi/perf_drift.json"));
     for (client, start) in simulation.clients.iter_mut().zip(simulation.recorded["start"].as_array().unwrap())
     {
         client.set(coordinate(start)).unwrap();

@@ -60,6 +60,7 @@ fn said(bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn each_recorded_question_is_answered_as_serf_answers_it() {
+    let mut cases = 0;
     for json in RECORDED {
         let packets = recorded(json);
         let mut answered = 0;
@@ -77,10 +78,12 @@ fn each_recorded_question_is_answered_as_serf_answers_it() {
                 .collect();
             // "ANY of the instance" and the like name alpha only; Serf answers what it answers.
             assert_eq!(ours, expected, "to question {at}");
+            cases += 1;
             answered += ours.len();
         }
         assert!(answered >= 12, "only {answered} answers were compared");
     }
+    eprintln!("compat: mDNS questions | cases={cases} same={cases} listed=0");
 }
 
 #[test]
