@@ -69,8 +69,11 @@ impl Node {
             "its address has neither 4 nor 16 bytes"
         } else if known.is_none() && alive.incarnation == 0 {
             "incarnation 0 announces nothing"
+        } else if matches!(alive.versions.len(), 1..6) {
+            // Passed on, they would be more than some members can read.
+            "its protocol versions are incomplete"
         } else if alive.versions.len() >= 6 && !self.versions_fit(alive.versions)
-            || alive.versions.len() < 6 && self.needs_versions(known)
+            || alive.versions.is_empty() && self.needs_versions(known)
         {
             "its protocol versions do not fit ours"
         } else if known.is_none() && self.table.len() >= MEMBERS_MAX {

@@ -5,6 +5,7 @@
 mod crafted;
 mod delegate;
 mod dissemination;
+mod habits;
 mod measures;
 mod net;
 mod probing;

@@ -452,7 +452,7 @@ fn three_pings_in_one_packet_get_three_answers() {
     assert_eq!(seqs, [1, 2, 3]);
 }
 
-fn indirect_ping(seq: u32, target: SocketAddr, nack: bool) -> Vec<u8> {
+pub(crate) fn indirect_ping(seq: u32, target: SocketAddr, nack: bool) -> Vec<u8> {
     let (ip, len) = ip_bytes(target.ip());
     encode(&Message::IndirectPing(IndirectPing {
         seq,
