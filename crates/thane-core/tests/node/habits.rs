@@ -26,10 +26,11 @@ fn event(name: &str, ltime: u64) -> Vec<u8> {
 /// memberlist: `config.go`, `DefaultLANConfig`, `DefaultWANConfig`, `DefaultLocalConfig`.
 #[test]
 fn the_presets_are_memberlists() {
+    type Field<T> = fn(&Config) -> T;
     let at = addr_of(1);
     let (lan, wan, local) = (Config::lan("a", at), Config::wan("a", at), Config::local("a", at));
     let all = [&lan, &wan, &local];
-    let spans: [(&str, fn(&Config) -> Duration, [u64; 3]); 7] = [
+    let spans: [(&str, Field<Duration>, [u64; 3]); 7] = [
         ("tcp_timeout", |config| config.tcp_timeout, [10_000, 30_000, 1_000]),
         ("push_pull_interval", |config| config.push_pull_interval, [30_000, 60_000, 15_000]),
         ("probe_interval", |config| config.probe_interval, [1_000, 5_000, 1_000]),
@@ -41,7 +42,7 @@ fn the_presets_are_memberlists() {
     for (name, span, expected) in spans {
         assert_eq!(all.map(span), expected.map(ms), "{name}");
     }
-    let numbers: [(&str, fn(&Config) -> usize, [usize; 3]); 7] = [
+    let numbers: [(&str, Field<usize>, [usize; 3]); 7] = [
         ("indirect_checks", |config| config.indirect_checks, [3, 3, 1]),
         ("retransmit_mult", |config| config.retransmit_mult as usize, [4, 4, 2]),
         ("suspicion_mult", |config| config.suspicion_mult as usize, [4, 6, 3]),
