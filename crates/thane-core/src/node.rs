@@ -129,6 +129,8 @@ pub struct Node {
     now: Time,
     timers: Timers,
     outputs: VecDeque<Output>,
+    /// Whether we have exchanged state with anybody in this life, or knew others in the last one.
+    has_cluster: bool,
     counters: Counters,
     /// What was measured and not taken yet; `None` until somebody wants to know.
     measurements: Option<Measurements>,
@@ -234,6 +236,7 @@ impl Node {
             now,
             timers: Timers::default(),
             outputs: VecDeque::new(),
+            has_cluster: false,
             counters: Counters::default(),
             measurements: None,
             local_state_bytes: 0,

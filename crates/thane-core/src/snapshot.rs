@@ -16,9 +16,12 @@
 //! assert_eq!(log.to_append(), b"event-clock: 8\n");
 //! ```
 //!
-//! Beside Serf's lines there are two kinds of remarks, which Serf passes over: `# failed: NAME ADDRESS`, a member that failed and
-//! may come back, and `# incarnation: N`, our own.
+//! Beside Serf's lines there are remarks, which Serf passes over: `# failed: NAME ADDRESS`, a member that failed and may come
+//! back; `# incarnation: N`, our own; `# seen: TIME DIGEST`, a user event that was delivered; and `# declined: TIME`, up to which
+//! events are not told one by one, because they were all delivered, or declined as history.
 //! Source: Serf `snapshot.go`.
+
+mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -27,6 +30,8 @@ use std::sync::Arc;
 pub use thane_wire::snapshot::SkippedLine;
 use thane_wire::snapshot::{self, Line, LineError, address_text};
 
+use self::seen::Seen;
+pub use self::seen::SeenEvent;
 use crate::event::Event;
 use crate::lamport::LAMPORT_JUMP_MAX;
 
@@ -46,6 +51,9 @@ pub struct Marks {
     pub member: u64,
     /// Newest time of a user event that was delivered, or declined as history.
     pub event: u64,
+    /// User events up to this time are not wanted again: all were delivered, or declined as history. Of later ones
+    /// [`Restored::seen`] tells which were delivered.
+    pub declined: u64,
     /// Newest time of a query that was taken, or declined as history.
     pub query: u64,
     /// The node's own incarnation.
@@ -70,6 +78,8 @@ pub struct Restored {
     pub alive: Vec<Peer>,
     /// Members that had failed then, and had not been forgotten.
     pub failed: Vec<Peer>,
+    /// User events later than [`Marks::declined`] that were delivered.
+    pub seen: Vec<SeenEvent>,
 }
 
 /// Something to write down.
@@ -81,6 +91,8 @@ pub enum Record {
     Failed(Peer),
     /// A member left or was forgotten.
     Gone(Arc<str>),
+    /// A user event was delivered.
+    Seen(SeenEvent),
     /// How far the node has come.
     Marks(Marks),
     /// The node leaves. From here on only marks are written.
@@ -98,7 +110,8 @@ impl Record {
             Event::Joined(change) | Event::Updated(change) => Some(Self::Alive(peer(&change.member))),
             Event::Failed(change) => Some(Self::Failed(peer(&change.member))),
             Event::Left(change) | Event::Reaped(change) => Some(Self::Gone(Arc::clone(&change.member.name))),
-            Event::Suspected(_) | Event::Refuted(_) | Event::User(_) | Event::Query(_) => None,
+            Event::User(event) => Some(Self::Seen(SeenEvent::of(event.ltime, &event.name, &event.payload))),
+            Event::Suspected(_) | Event::Refuted(_) | Event::Query(_) => None,
         }
     }
 }
@@ -127,6 +140,7 @@ pub struct SnapshotLog {
     /// Addresses by name. Those of a file are kept as they were found.
     alive: BTreeMap<String, String>,
     failed: BTreeMap<String, String>,
+    seen: Seen,
     marks: Marks,
     /// What of that the file (with what waits for it) says.
     written: Marks,
@@ -167,7 +181,11 @@ impl SnapshotLog {
             absurd.push(format!("# incarnation: {}", log.marks.incarnation));
             log.marks.incarnation = 0;
         }
+        _ = log.seen.take_unwritten();
         log.written = log.marks;
+        (log.marks.event, log.marks.declined) = log.dealt_with();
+        let declined = log.marks.declined;
+        log.seen.forget_up_to(declined);
         Found {
             log,
             whole_bytes: replayed.whole_bytes,
@@ -183,23 +201,57 @@ impl SnapshotLog {
         let mut ignored_leave = false;
         for line in file.split(|byte| *byte == b'\n') {
             match Line::parse(line) {
-                Ok(Line::Comment(text)) => {
-                    if let Some(rest) = text.strip_prefix(" failed: ") {
-                        if let Some((name, addr)) = rest.rsplit_once(' ') {
-                            self.failed.insert(name.to_owned(), addr.to_owned());
-                        }
-                    } else if let Some(Ok(incarnation)) = text.strip_prefix(" incarnation: ").map(str::parse)
-                    {
-                        self.marks.incarnation = incarnation;
-                    }
-                }
+                Ok(Line::Comment(text)) => self.read_remark(text),
                 Ok(Line::Alive { name, .. } | Line::NotAlive { name }) => _ = self.failed.remove(name),
                 Ok(Line::Leave) if self.rejoin_after_leave => ignored_leave = true,
-                Ok(Line::Leave) => self.failed.clear(),
+                Ok(Line::Leave) => {
+                    self.failed.clear();
+                    self.seen.clear();
+                    self.marks.declined = 0;
+                }
                 _ => {}
             }
         }
         ignored_leave
+    }
+
+    fn read_remark(&mut self, text: &str) {
+        let Some((what, rest)) = text.split_once(": ") else { return };
+        let believed = |ltime: &u64| *ltime <= LAMPORT_JUMP_MAX;
+        match what {
+            " failed" => {
+                if let Some((name, addr)) = rest.rsplit_once(' ') {
+                    self.failed.insert(name.to_owned(), addr.to_owned());
+                }
+            }
+            " incarnation" => self.marks.incarnation = rest.parse().unwrap_or(self.marks.incarnation),
+            " seen" => {
+                if let Some(event) = SeenEvent::parse(rest).filter(|event| believed(&event.ltime)) {
+                    self.saw(event);
+                }
+            }
+            " declined" => {
+                if let Some(ltime) = rest.parse().ok().filter(believed) {
+                    self.marks.declined = self.marks.declined.max(ltime);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn saw(&mut self, event: SeenEvent) {
+        if let Some(given_up) = self.seen.insert(event) {
+            self.marks.declined = self.marks.declined.max(given_up);
+        }
+    }
+
+    /// The newest time of an event that was delivered or declined, and the time up to which all were. When the clock has moved
+    /// past every event that is told, somebody else has written it (Serf tells no events), or we had left: then nothing up to it
+    /// is wanted again.
+    fn dealt_with(&self) -> (u64, u64) {
+        let told = self.marks.declined.max(self.seen.newest().unwrap_or(0));
+        let declined = if self.marks.event > told { self.marks.event } else { self.marks.declined };
+        (self.marks.event.max(told), declined)
     }
 
     /// What the node of this name should know of its earlier life. Members whose address cannot be read are left out.
@@ -212,7 +264,13 @@ impl SnapshotLog {
                 })
                 .collect()
         };
-        Restored { marks: self.marks, alive: peers(&self.alive), failed: peers(&self.failed) }
+        let (event, declined) = self.dealt_with();
+        Restored {
+            marks: Marks { event, declined, ..self.marks },
+            alive: peers(&self.alive),
+            failed: peers(&self.failed),
+            seen: self.seen.iter().filter(|event| event.ltime > declined).collect(),
+        }
     }
 
     /// Takes something to be written.
@@ -225,6 +283,7 @@ impl SnapshotLog {
             _ if self.left => {}
             Record::Alive(peer) => self.alive(&peer),
             Record::Failed(peer) => self.failed(&peer),
+            Record::Seen(event) => self.saw(event),
             Record::Gone(name) => self.gone(&name),
         }
     }
@@ -233,6 +292,7 @@ impl SnapshotLog {
         self.marks = Marks {
             member: self.marks.member.max(marks.member),
             event: self.marks.event.max(marks.event),
+            declined: self.marks.declined.max(marks.declined),
             query: self.marks.query.max(marks.query),
             incarnation: self.marks.incarnation.max(marks.incarnation),
         };
@@ -273,6 +333,7 @@ impl SnapshotLog {
         if !self.rejoin_after_leave {
             self.alive.clear();
             self.failed.clear();
+            self.seen.clear();
         }
         self.write(Line::Leave);
         // Differs from Serf, where a node that left and returns may take old user events again: whoever reads the leave forgets the
@@ -285,6 +346,9 @@ impl SnapshotLog {
         self.mark(state.marks);
         if self.left {
             return;
+        }
+        for event in &state.seen {
+            self.saw(*event);
         }
         let listed: BTreeSet<&str> =
             state.alive.iter().chain(&state.failed).map(|peer| &*peer.name).collect();
@@ -318,6 +382,13 @@ impl SnapshotLog {
     /// what was recorded since.
     pub fn to_append(&mut self) -> &[u8] {
         let (new, old) = (self.marks, self.written);
+        // Before the clock: a file that breaks off in between must not seem to have been written by somebody else.
+        if new.declined > old.declined && !self.seen.is_empty() {
+            self.write(Line::Comment(&declined_remark(new.declined)));
+        }
+        for event in self.seen.take_unwritten() {
+            self.write(Line::Comment(&event.remark()));
+        }
         let clocks = [
             (new.member > old.member, Line::Clock(new.member)),
             (new.event > old.event, Line::EventClock(new.event)),
@@ -341,7 +412,10 @@ impl SnapshotLog {
 
     /// Whether the file lacks anything.
     pub fn is_dirty(&self) -> bool {
-        !self.waiting.is_empty() || self.marks != self.written || self.must_compact
+        !self.waiting.is_empty()
+            || self.seen.has_unwritten()
+            || self.marks != self.written
+            || self.must_compact
     }
 
     /// Whether too much waited, so that nothing but [`SnapshotLog::compacted`] holds all of it.
@@ -375,7 +449,13 @@ impl SnapshotLog {
         if self.left {
             _ = lines(Line::Leave, &mut text);
         }
-        let Marks { member, event, query, incarnation } = self.marks;
+        let Marks { member, event, query, incarnation, declined } = self.marks;
+        if !self.seen.is_empty() {
+            _ = lines(Line::Comment(&declined_remark(declined)), &mut text);
+        }
+        for event in self.seen.iter() {
+            _ = lines(Line::Comment(&event.remark()), &mut text);
+        }
         for line in [Line::Clock(member), Line::EventClock(event), Line::QueryClock(query)] {
             _ = lines(line, &mut text);
         }
@@ -389,6 +469,7 @@ impl SnapshotLog {
     pub fn replaced(&mut self, bytes: u64) {
         self.file_bytes = bytes;
         self.waiting = Vec::new();
+        _ = self.seen.take_unwritten();
         self.must_compact = false;
         self.written = self.marks;
     }
@@ -401,6 +482,10 @@ impl SnapshotLog {
 
 fn failed_remark(name: &str, addr: &str) -> String {
     format!(" failed: {name} {addr}")
+}
+
+fn declined_remark(ltime: u64) -> String {
+    format!(" declined: {ltime}")
 }
 
 fn incarnation_remark(incarnation: u32) -> String {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use thane_core::snapshot::{Marks, Peer, Record, Restored, SnapshotLog};
+use thane_core::snapshot::{Marks, Peer, Record, Restored, SeenEvent, SnapshotLog};
 use thane_wire::snapshot::{Replay, replay};
 
 const CASES: &str = include_str!("../../thane-wire/tests/vectors/serf/snapshots.json");
@@ -45,7 +45,10 @@ fn append(log: &mut SnapshotLog, file: &mut Vec<u8>) {
 /// What Serf would take from a file, with clocks as [`Marks`].
 fn as_serf(file: &[u8]) -> (BTreeMap<String, String>, Marks) {
     let Replay { alive, clock, event_clock, query_clock, .. } = replay(file, false);
-    (alive, Marks { member: clock, event: event_clock, query: query_clock, incarnation: 0 })
+    (
+        alive,
+        Marks { member: clock, event: event_clock, query: query_clock, incarnation: 0, ..Marks::default() },
+    )
 }
 
 #[test]
@@ -94,10 +97,10 @@ fn a_clock_near_the_end_of_the_numbers_is_not_believed() {
         false,
     );
     assert_eq!(found.absurd, ["clock: 18446744073709551615", "# incarnation: 4294967295"]);
-    assert_eq!(found.log.restored("").marks, Marks { event: 5, ..Marks::default() });
+    assert_eq!(found.log.restored("").marks, Marks { event: 5, declined: 5, ..Marks::default() });
     // The true clock is lower, and counts for Serf too, which takes the last line.
     let mut log = found.log;
-    log.record(Record::Marks(Marks { member: 3, event: 5, query: 0, incarnation: 2 }));
+    log.record(Record::Marks(Marks { member: 3, event: 5, query: 0, incarnation: 2, ..Marks::default() }));
     assert_eq!(log.to_append(), b"clock: 3\n# incarnation: 2\n");
 }
 
@@ -105,7 +108,8 @@ fn a_clock_near_the_end_of_the_numbers_is_not_believed() {
 fn life() -> (SnapshotLog, Vec<u8>) {
     let mut log = log_of(b"");
     let mut file = Vec::new();
-    let marks = |member, event| Record::Marks(Marks { member, event, query: 1, incarnation: 2 });
+    let marks =
+        |member, event| Record::Marks(Marks { member, event, query: 1, incarnation: 2, ..Marks::default() });
     for record in [
         Record::Alive(peer("own", 1)),
         Record::Alive(peer("b c", 2)),
@@ -137,11 +141,13 @@ fn serf_reads_what_is_written_and_so_do_we() {
     assert_eq!(replay(&file, false).skipped_count, 0, "nothing that Serf would warn about");
     let (alive, marks) = as_serf(&file);
     assert_eq!(alive.keys().collect::<Vec<_>>(), ["e", "own"]);
-    assert_eq!(marks, Marks { member: 2, event: 7, query: 1, incarnation: 0 });
+    assert_eq!(marks, Marks { member: 2, event: 7, query: 1, incarnation: 0, ..Marks::default() });
     let expected = Restored {
-        marks: Marks { incarnation: 2, ..marks },
+        // No event is told: of those up to the clock nothing is known but that.
+        marks: Marks { incarnation: 2, declined: 7, ..marks },
         alive: vec![peer("e", 5)],
         failed: vec![peer("b c", 2), peer("f", 6)],
+        seen: Vec::new(),
     };
     assert_eq!(log.restored("own"), expected);
     assert_eq!(log_of(&file).restored("own"), expected);
@@ -181,6 +187,12 @@ fn garbage_before_and_after_costs_only_itself() {
         b"# failed:\n",
         b"# failed: x\n",
         b"# incarnation: x\n",
+        b"# seen: 1\n",
+        b"# seen: x 0\n",
+        b"# seen: 1 g\n",
+        b"# seen: 18446744073709551615 0\n",
+        b"# declined: x\n",
+        b"# declined: 18446744073709551615\n",
     ] {
         let damaged = [garbage, &file, garbage].concat();
         assert_eq!(log_of(&damaged).restored("own"), log_of(&file).restored("own"), "{garbage:?}");
@@ -194,10 +206,10 @@ fn whoever_leaves_forgets_the_others_and_not_what_it_has_seen() {
     log.record(Record::Leave);
     append(&mut log, &mut file);
     log.record(Record::Alive(peer("late", 8)));
-    log.record(Record::Marks(Marks { member: 3, event: 7, query: 1, incarnation: 2 }));
+    log.record(Record::Marks(Marks { member: 3, event: 7, query: 1, incarnation: 2, ..Marks::default() }));
     append(&mut log, &mut file);
     assert!(file.ends_with(b"leave\nclock: 2\nevent-clock: 7\nquery-clock: 1\nclock: 3\n"));
-    let marks = Marks { member: 3, event: 7, query: 1, incarnation: 2 };
+    let marks = Marks { member: 3, event: 7, declined: 7, query: 1, incarnation: 2 };
     let alone = Restored { marks, ..Restored::default() };
     assert_eq!(log_of(&file).restored("own"), alone);
     assert_eq!(log_of(&log.compacted()).restored("own"), alone);
@@ -251,9 +263,10 @@ fn a_file_is_compacted_when_it_is_long_for_what_it_says() {
 fn after_lost_records_the_whole_state_sets_things_right() {
     let (mut log, mut file) = life();
     let state = Restored {
-        marks: Marks { member: 9, event: 9, query: 9, incarnation: 9 },
+        marks: Marks { member: 9, event: 9, declined: 7, query: 9, incarnation: 9 },
         alive: vec![peer("own", 1), peer("b c", 2), peer("g", 7)],
         failed: vec![peer("e", 5)],
+        seen: vec![SeenEvent::of(9, "deploy", b"")],
     };
     log.record(Record::Everything(state.clone()));
     append(&mut log, &mut file);
@@ -261,4 +274,91 @@ fn after_lost_records_the_whole_state_sets_things_right() {
     assert_eq!(restored.marks, state.marks);
     assert_eq!(restored.alive, [peer("b c", 2), peer("g", 7)]);
     assert_eq!(restored.failed, state.failed);
+    assert_eq!(restored.seen, state.seen);
+}
+
+fn seen(ltime: u64, name: &str) -> SeenEvent {
+    SeenEvent::of(ltime, name, b"")
+}
+
+/// A life in which events were delivered: 4 and 6, and 5 not yet; before that, 3 and all below were declined.
+fn life_with_events() -> (SnapshotLog, Vec<u8>) {
+    let mut log = log_of(b"");
+    let mut file = Vec::new();
+    for (event, newest) in [(seen(6, "c"), 6), (seen(4, "a"), 6), (seen(6, "b"), 6)] {
+        log.record(Record::Seen(event));
+        log.record(Record::Marks(Marks { event: newest, declined: 3, ..Marks::default() }));
+        append(&mut log, &mut file);
+    }
+    (log, file)
+}
+
+#[test]
+fn events_are_remembered_one_by_one() {
+    let (log, file) = life_with_events();
+    let text = String::from_utf8(file.clone()).unwrap();
+    let digest = seen(6, "c").digest;
+    assert!(text.starts_with(&format!("# declined: 3\n# seen: 6 {digest:016x}\nevent-clock: 6\n# seen: 4 ")));
+    assert_eq!(replay(&file, false).skipped_count, 0, "nothing that Serf would warn about");
+    let restored = log_of(&file).restored("");
+    assert_eq!(restored.marks, Marks { event: 6, declined: 3, ..Marks::default() });
+    let mut expected = [seen(4, "a"), seen(6, "b"), seen(6, "c")];
+    expected.sort_unstable();
+    assert_eq!(restored.seen, expected);
+    assert_eq!(log.restored(""), restored);
+    assert_eq!(log_of(&log.compacted()).restored(""), restored);
+    // The digest is part of the format: FNV-1a, with the byte ff between name and payload.
+    assert_eq!(SeenEvent::of(1, "", b"").digest, 0xaf64_724c_8602_eb6e);
+}
+
+/// Serf tells no events: of those of its own life nothing is known but the clock.
+#[test]
+fn after_a_life_under_serf_all_up_to_its_clock_counts_as_seen() {
+    let (_, mut file) = life_with_events();
+    file.extend_from_slice(b"event-clock: 9\n");
+    let restored = log_of(&file).restored("");
+    assert_eq!(restored.marks, Marks { event: 9, declined: 9, ..Marks::default() });
+    assert!(restored.seen.is_empty());
+    // And so it stays in the life after it.
+    let mut log = log_of(&file);
+    log.record(Record::Seen(seen(11, "d")));
+    append(&mut log, &mut file);
+    let restored = log_of(&file).restored("");
+    assert_eq!(restored.marks, Marks { event: 11, declined: 9, ..Marks::default() });
+    assert_eq!(restored.seen, [seen(11, "d")]);
+}
+
+#[test]
+fn wherever_a_file_with_events_breaks_off_none_that_it_tells_is_wanted_again() {
+    let (_, file) = life_with_events();
+    for cut in 0..=file.len() {
+        let restored = log_of(&file[..cut]).restored("");
+        let told = file[..cut].split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+        for line in told.filter_map(|line| std::str::from_utf8(line).ok()?.strip_prefix("# seen: ")) {
+            let (ltime, digest) = line.trim_end().split_once(' ').unwrap();
+            let event =
+                SeenEvent { ltime: ltime.parse().unwrap(), digest: u64::from_str_radix(digest, 16).unwrap() };
+            assert!(event.ltime <= restored.marks.declined || restored.seen.contains(&event), "cut at {cut}");
+            assert!(restored.marks.declined >= 3, "cut at {cut}: what was declined stays so");
+        }
+        assert!(restored.marks.declined <= 3, "cut at {cut}: nothing that is not told counts as seen");
+    }
+}
+
+#[test]
+fn a_thousand_events_are_told_one_by_one_and_all_before_them_at_once() {
+    let mut log = log_of(b"");
+    let mut file = Vec::new();
+    for ltime in 1..=3000 {
+        log.record(Record::Seen(seen(ltime, "e")));
+        log.record(Record::Marks(Marks { event: ltime, ..Marks::default() }));
+        append(&mut log, &mut file);
+    }
+    let restored = log_of(&file).restored("");
+    assert_eq!(restored, log.restored(""));
+    assert_eq!(restored.marks.declined, 1976);
+    assert_eq!(restored.seen.len(), 1024);
+    let text = log.compacted();
+    assert!(text.len() < 64 * 1024, "{} bytes", text.len());
+    assert_eq!(log_of(&text).restored(""), restored);
 }

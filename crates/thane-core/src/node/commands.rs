@@ -1,11 +1,14 @@
 //! Commands that take time: join, leave, force-leave, new tags. Each is an [`Op`] that ends with [`Output::Done`].
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use thane_wire::gossip::ip_from_bytes;
 use thane_wire::limits::META_BYTES_MAX;
 use thane_wire::serf::{Leave, SerfMessage};
+use thane_wire::stream::PushPull;
 use thane_wire::tags::Tags;
 
 use super::status::Queue;
@@ -13,6 +16,7 @@ use super::streams::Purpose;
 use super::{LifeState, Node, Prune, Replay};
 use crate::config::encode_meta;
 use crate::event::{Cause, Path};
+use crate::member::Status;
 use crate::notice::{Layer, Level};
 use crate::output::{BroadcastTimeout, CommandError, ExchangeError, JoinFailure, OpId, Outcome, Output};
 use crate::timers::{Timer, TimerKey};
@@ -52,7 +56,20 @@ struct Joining {
     open: usize,
     contacted: usize,
     failed: Vec<JoinFailure>,
-    replay: Replay,
+    past: Past,
+}
+
+/// What a join makes of events from before it.
+#[derive(Debug)]
+enum Past {
+    Wanted,
+    /// Those of clusters that we join.
+    Declined {
+        /// Whether we belonged to a cluster before. What its members tell is not history but news.
+        has_cluster: bool,
+        /// Members that we have met since the join began.
+        met: BTreeSet<Arc<str>>,
+    },
 }
 
 impl Node {
@@ -147,12 +164,16 @@ impl Node {
         if self.life != LifeState::Alive {
             return Err(CommandError::JoinAfterLeave);
         }
+        let past = match replay {
+            Replay::Ignore => Past::Declined { has_cluster: self.has_cluster, met: BTreeSet::new() },
+            Replay::Old => Past::Wanted,
+        };
         let joining = Joining {
             waiting: addrs.iter().copied().collect(),
             open: 0,
             contacted: 0,
             failed: Vec::new(),
-            replay,
+            past,
         };
         let id = self.new_op(Stage::Joining(joining));
         self.join_step(id);
@@ -197,12 +218,48 @@ impl Node {
         self.join_step(id);
     }
 
-    /// Whether an exchange of this join brings only events from now on.
-    pub(super) fn join_ignores_old_events(&self, id: OpId) -> bool {
-        matches!(
-            self.ops.get(&id),
-            Some(Op { stage: Stage::Joining(Joining { replay: Replay::Ignore, .. }), .. })
-        )
+    /// Whether the events that a peer tells are history, which a join under way declines.
+    ///
+    /// Differs from Serf: there each exchange that is part of a join counts, even with a member of our own cluster (whose latest event
+    /// we then never deliver), and an exchange that the peer begins does not.
+    pub(super) fn declines_history_of(&self, remote: &PushPull) -> bool {
+        let own = self.own_name();
+        // Of ourselves we have nothing to learn: a list of seeds may be the same everywhere.
+        let is_ourselves = remote.nodes().flatten().all(|record| *record.name == *own);
+        if is_ourselves || self.is_owed_events() {
+            return false;
+        }
+        self.ops.values().any(|op| match &op.stage {
+            Stage::Joining(Joining { past: Past::Declined { has_cluster, met }, .. }) => {
+                !(*has_cluster && self.shares_member(remote, met))
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether the peer knows somebody whom we knew, now or in an earlier life, before we met those: then it belongs to our cluster.
+    fn shares_member(&self, remote: &PushPull, met: &BTreeSet<Arc<str>>) -> bool {
+        let own = self.own_name();
+        remote.nodes().flatten().filter(|record| *record.name != *own).any(|record| {
+            let Some(ip) = ip_from_bytes(record.addr) else { return false };
+            let addr = SocketAddr::new(ip, record.port);
+            let entry = self.table.find(record.name).map(|id| &self.table[id]);
+            let is_ours = entry.is_some_and(|entry| {
+                entry.status.is_some_and(|status| status != Status::Left)
+                    && entry.addr() == addr
+                    && !met.contains(record.name)
+            });
+            is_ours || self.knew_earlier(record.name, addr)
+        })
+    }
+
+    /// A member is met for the first time.
+    pub(super) fn joins_meet(&mut self, name: &str) {
+        for op in self.ops.values_mut() {
+            if let Stage::Joining(Joining { past: Past::Declined { met, .. }, .. }) = &mut op.stage {
+                met.insert(name.into());
+            }
+        }
     }
 
     // ---- leave ----

@@ -37,6 +37,7 @@ impl Node {
             id
         } else {
             let port = self.port_of(alive.port);
+            self.joins_meet(alive.node);
             self.table.add(alive.node.into(), ip, port, self.now, &mut self.rng)
         };
         if self.has_moved(id, ip, alive.port) && !self.is_vacant(id) {

@@ -16,7 +16,7 @@ use crate::event::{Cause, Path};
 use crate::formulas::push_pull_scale;
 use crate::member::State;
 use crate::notice::{Layer, Level};
-use crate::output::{ExchangeError, OpId};
+use crate::output::ExchangeError;
 use crate::timers::Timer;
 
 impl Node {
@@ -99,18 +99,15 @@ impl Node {
 
     // ---- merging ----
 
-    /// Takes over what a peer knows. `op` is our own join, if this is the reply to one.
+    /// Takes over what a peer knows.
     ///
     /// Differs from Serf, which judges an exchange as a whole: a member whose versions do not fit is left out, and the exchange fails only if
     /// nothing of it fits.
-    pub(super) fn merge(
-        &mut self,
-        peer: SocketAddr,
-        remote: &PushPull,
-        op: Option<OpId>,
-    ) -> Result<(), ExchangeError> {
+    pub(super) fn merge(&mut self, peer: SocketAddr, remote: &PushPull) -> Result<(), ExchangeError> {
         let via = Path::PushPull(peer);
         let own_name = self.own_name();
+        // Asked before the members are merged: afterwards everybody is known.
+        let is_history = self.declines_history_of(remote);
         let mut fitting = 0;
         let mut misfit: Option<Arc<str>> = None;
         for record in remote.nodes() {
@@ -138,8 +135,9 @@ impl Node {
         }
         self.counters.push_pulls += 1;
         if !remote.user_state.is_empty() {
-            self.merge_user_state(peer, remote, op);
+            self.merge_user_state(peer, remote, is_history);
         }
+        self.has_cluster = true;
         Ok(())
     }
 
@@ -189,7 +187,7 @@ impl Node {
         }
     }
 
-    fn merge_user_state(&mut self, peer: SocketAddr, remote: &PushPull, op: Option<OpId>) {
+    fn merge_user_state(&mut self, peer: SocketAddr, remote: &PushPull, is_history: bool) {
         let state = match SerfMessage::decode(&remote.user_state) {
             Ok(SerfMessage::PushPull(state)) => state,
             Ok(_) => {
@@ -209,7 +207,7 @@ impl Node {
             return;
         }
         self.merge_intents(&state, Path::PushPull(peer));
-        if op.is_some_and(|op| self.join_ignores_old_events(op)) && !self.is_owed_events() {
+        if is_history {
             self.event_buffer.ignore_before(state.event_ltime);
         }
         for slot in state.events.into_iter().flatten().flatten() {

@@ -17,7 +17,7 @@ use crate::lamport::LAMPORT_JUMP_MAX;
 use crate::member::Status;
 use crate::notice::{Layer, Level};
 use crate::output::{OpId, Outcome};
-use crate::snapshot::{Marks, Peer, Restored};
+use crate::snapshot::{Marks, Peer, Restored, SeenEvent};
 use crate::table::MemberId;
 use crate::time::Time;
 use crate::timers::Timer;
@@ -44,6 +44,8 @@ pub(super) struct Rejoin {
     /// The members of the earlier life, as long as we are alone. Those that were alive come first.
     known: Vec<Peer>,
     failed_from: usize,
+    /// Where each of them was, for the whole of this life: whoever knows one of them is of our cluster.
+    earlier: BTreeMap<Arc<str>, SocketAddr>,
     next: usize,
     pause: Duration,
     trying: Option<OpId>,
@@ -71,7 +73,7 @@ impl Node {
     /// Times too large to be true are ignored, with a notice.
     pub fn restore(&mut self, now: Time, restored: Restored) {
         self.advance(now);
-        self.restore_marks(restored.marks);
+        self.restore_marks(restored.marks, restored.seen);
         let own = self.own_name();
         let (mut alive, mut failed) = (restored.alive, restored.failed);
         alive.retain(|peer| peer.name != own);
@@ -85,6 +87,9 @@ impl Node {
         if !self.rejoin.known.is_empty() {
             self.rejoin.missed_until = Time::NEVER;
         }
+        let earlier = self.rejoin.known.iter().map(|peer| (Arc::clone(&peer.name), peer.addr));
+        self.rejoin.earlier = earlier.collect();
+        self.has_cluster |= !self.rejoin.known.is_empty();
         self.shuffle_known();
         self.rejoin_step();
         self.settle();
@@ -95,6 +100,7 @@ impl Node {
         Marks {
             member: self.member_clock.time().saturating_sub(1),
             event: self.event_buffer.newest(),
+            declined: self.event_buffer.declined(),
             query: self.query_buffer.newest(),
             incarnation: self.own_incarnation,
         }
@@ -110,12 +116,18 @@ impl Node {
             marks: self.marks(),
             alive: peers(|status| matches!(status, Status::Alive | Status::Leaving)),
             failed: peers(|status| status == Status::Failed),
+            seen: self.event_buffer.seen(),
         }
     }
 
-    fn restore_marks(&mut self, marks: Marks) {
-        let Marks { member, event, query, incarnation } = marks;
-        if [member, event, query].into_iter().any(|mark| mark > LAMPORT_JUMP_MAX) {
+    /// Whether the earlier life knew a member of this name, there.
+    pub(super) fn knew_earlier(&self, name: &str, addr: SocketAddr) -> bool {
+        self.rejoin.earlier.get(name) == Some(&addr)
+    }
+
+    fn restore_marks(&mut self, marks: Marks, seen: Vec<SeenEvent>) {
+        let Marks { member, event, declined, query, incarnation } = marks;
+        if [member, event, declined, query].into_iter().any(|mark| mark > LAMPORT_JUMP_MAX) {
             self.notice(Level::Warn, Layer::Serf, "restored_absurd", None, || {
                 format!(
                     "ignoring the clocks of the snapshot ({member}, {event}, {query}): too large to be true"
@@ -126,7 +138,7 @@ impl Node {
             _ = self.member_clock.witness(member);
             _ = self.event_clock.witness(event);
             _ = self.query_clock.witness(query);
-            self.event_buffer.ignore_before(event + 1);
+            self.event_buffer.restore(event, declined, seen);
             self.query_buffer.ignore_before(query + 1);
         }
         if incarnation >= self.own_incarnation {

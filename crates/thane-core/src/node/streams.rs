@@ -180,7 +180,7 @@ impl Node {
                 let reply = self.local_state(remote.header.join);
                 self.local_state_bytes = self.write(id, Role::Acceptor, &reply);
                 self.close(id);
-                if let Err(error) = self.merge(stream.peer, &remote, None) {
+                if let Err(error) = self.merge(stream.peer, &remote) {
                     self.exchange_failed(stream.peer, &error);
                 }
             }
@@ -194,7 +194,7 @@ impl Node {
             }
             (Purpose::PushPull { op, .. }, StreamMessage::PushPull(remote)) => {
                 self.close(id);
-                let merged = self.merge_reply(stream, &remote);
+                let merged = self.merge(stream.peer, &remote);
                 self.exchange_over(stream, *op, merged);
             }
             (Purpose::PushPull { op, .. }, StreamMessage::Error(text)) => {
@@ -239,9 +239,9 @@ impl Node {
     }
 
     fn merge_reply(&mut self, stream: &Stream, remote: &PushPull) -> Result<(), ExchangeError> {
-        let Purpose::PushPull { op, join } = &stream.purpose else { return Ok(()) };
+        let Purpose::PushPull { join, .. } = &stream.purpose else { return Ok(()) };
         self.admit_exchange(remote, *join)?;
-        self.merge(stream.peer, remote, *op)
+        self.merge(stream.peer, remote)
     }
 
     // ---- ends ----

@@ -2,7 +2,7 @@
 //!
 //! Source: Serf `serf.go` (`UserEvent`, handleUserEvent).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use crate::event::{Event, UserEvent};
 use crate::lamport::LamportJump;
 use crate::notice::{Layer, Level};
 use crate::output::{CommandError, Output};
+use crate::snapshot::SeenEvent;
 
 /// Most bytes of names and payloads that are remembered against repetition. Over it, the oldest Lamport times are given up, and
 /// nothing that old is accepted again.
@@ -36,6 +37,8 @@ pub(super) struct EventBuffer {
     min_time: u64,
     /// The newest that was delivered.
     newest: u64,
+    /// Those that an earlier life delivered.
+    before: BTreeSet<SeenEvent>,
 }
 
 /// What became of an event.
@@ -51,7 +54,7 @@ enum Verdict {
 
 impl EventBuffer {
     pub(super) fn new(size: u64) -> Self {
-        Self { slots: BTreeMap::new(), size, bytes: 0, min_time: 0, newest: 0 }
+        Self { slots: BTreeMap::new(), size, bytes: 0, min_time: 0, newest: 0, before: BTreeSet::new() }
     }
 
     /// Events at or before this time of a peer's clock are history.
@@ -59,9 +62,29 @@ impl EventBuffer {
         self.min_time = self.min_time.max(time);
     }
 
+    /// Goes on where an earlier life ended: nothing up to `declined` is wanted, and nothing of what was `seen`.
+    pub(super) fn restore(&mut self, newest: u64, declined: u64, seen: Vec<SeenEvent>) {
+        self.ignore_before(declined + 1);
+        self.newest = self.newest.max(newest);
+        self.before.extend(seen.into_iter().filter(|event| event.ltime > declined));
+    }
+
+    /// Events up to this time are not wanted.
+    pub(super) fn declined(&self) -> u64 {
+        self.min_time.saturating_sub(1)
+    }
+
+    /// Later ones that were delivered, in this life or the last.
+    pub(super) fn seen(&self) -> Vec<SeenEvent> {
+        let now = self.slots.iter().flat_map(|(ltime, events)| {
+            events.iter().map(|(name, payload)| SeenEvent::of(*ltime, name, payload))
+        });
+        self.before.iter().copied().chain(now).filter(|event| event.ltime >= self.min_time).collect()
+    }
+
     /// The newest time of which an event was delivered, or declined as history.
     pub(super) fn newest(&self) -> u64 {
-        self.newest.max(self.min_time.saturating_sub(1))
+        self.newest.max(self.declined())
     }
 
     /// Remembered events by Lamport time.
@@ -84,6 +107,12 @@ impl EventBuffer {
             && *first.key() < oldest
         {
             self.bytes -= cost(&first.remove());
+        }
+        while self.before.first().is_some_and(|event| event.ltime < oldest) {
+            self.before.pop_first();
+        }
+        if !self.before.is_empty() && self.before.contains(&SeenEvent::of(ltime, name, payload)) {
+            return Verdict::Duplicate;
         }
         let slot = self.slots.entry(ltime).or_default();
         if slot.iter().any(|(n, p)| **n == *name && **p == *payload) {

@@ -92,7 +92,7 @@ async fn a_file_that_has_grown_long_is_replaced_by_a_short_one_that_says_the_sam
     let path = directory.file();
     fs::write(&path, "alive: a 127.0.0.1:7946\n".repeat(20_000)).unwrap();
     let mut writer = open(path.clone(), false).unwrap().start().unwrap();
-    writer.hand_over(Record::Marks(Marks { member: 2, event: 7, query: 0, incarnation: 3 }));
+    writer.hand_over(Record::Marks(Marks { member: 2, event: 7, declined: 0, query: 0, incarnation: 3 }));
     writer.finish().await;
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text, "alive: a 127.0.0.1:7946\nclock: 2\nevent-clock: 7\nquery-clock: 0\n# incarnation: 3\n");
