@@ -80,6 +80,10 @@ impl Observer for Watch {
 
 /// What a run may contain.
 #[derive(Debug, Clone, Copy)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing that may happen or not, apart from the others"
+)]
 struct Story {
     /// Running members join others without replay, and so do those that come back.
     joins: bool,
@@ -128,7 +132,7 @@ impl Run {
             returns: BTreeMap::new(),
             heals: None,
         };
-        assert!(run.world.run_until(30 * SECOND, |world| all_alive(world)), "seed {seed}: no cluster");
+        assert!(run.world.run_until(30 * SECOND, all_alive), "seed {seed}: no cluster");
         for &host in &run.hosts {
             run.follows_from.insert(run.world.process(host).unwrap(), run.world.now());
         }
