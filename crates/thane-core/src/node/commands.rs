@@ -225,7 +225,8 @@ impl Node {
     pub(super) fn declines_history_of(&self, remote: &PushPull) -> bool {
         let own = self.own_name();
         // Of ourselves we have nothing to learn: a list of seeds may be the same everywhere.
-        let is_ourselves = remote.nodes().flatten().all(|record| *record.name == *own);
+        let mut names = remote.nodes().flatten().map(|record| *record.name == *own).peekable();
+        let is_ourselves = names.peek().is_some() && names.all(|is_own| is_own);
         if is_ourselves || self.is_owed_events() {
             return false;
         }

@@ -194,7 +194,7 @@ impl Node {
             }
             (Purpose::PushPull { op, .. }, StreamMessage::PushPull(remote)) => {
                 self.close(id);
-                let merged = self.merge(stream.peer, &remote);
+                let merged = self.merge_reply(stream, &remote);
                 self.exchange_over(stream, *op, merged);
             }
             (Purpose::PushPull { op, .. }, StreamMessage::Error(text)) => {
