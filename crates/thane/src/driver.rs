@@ -175,6 +175,7 @@ pub(crate) fn start(
         snapshot,
         names,
         lookups: JoinSet::new(),
+        unresolved: Vec::new(),
         failures: VecDeque::new(),
         io: IoCounters::default(),
         measurements: None,
@@ -262,7 +263,9 @@ struct Driver {
     snapshot: Option<SnapshotWriter>,
     names: Names,
     /// The seeds that are being looked up: one task at most.
-    lookups: JoinSet<Vec<SocketAddr>>,
+    lookups: JoinSet<Found>,
+    /// What was told of seeds that stand for nothing.
+    unresolved: Vec<String>,
     /// What went wrong while doing what the core said, to be told to it afterwards.
     failures: VecDeque<Failure>,
     io: IoCounters,
@@ -271,6 +274,14 @@ struct Driver {
     receive_pause: Pause,
     accept_pause: Pause,
     must_stop: Option<Stopped>,
+}
+
+/// What the seeds stand for.
+#[derive(Debug, Default)]
+struct Found {
+    addrs: Vec<SocketAddr>,
+    /// Why some stand for nothing.
+    unresolved: Vec<String>,
 }
 
 enum Pending {
@@ -676,18 +687,23 @@ impl Driver {
         let port = self.sockets.addr.port();
         self.lookups.spawn(async move {
             let (targets, failed) = addr::resolve_join(&resolver, &seeds, port).await;
-            for (_given, why) in failed {
-                tracing::warn!(target: "thane::serf", kind = "seed_unresolved", "{why}");
-            }
-            targets.into_iter().map(|target| target.addr).collect()
+            let addrs = targets.into_iter().map(|target| target.addr).collect();
+            Found { addrs, unresolved: failed.into_iter().map(|(_given, why)| why).collect() }
         });
     }
 
-    fn seeds_looked_up(&mut self, found: Result<Vec<SocketAddr>, JoinError>) {
-        let addrs = found.unwrap_or_else(|error| {
+    fn seeds_looked_up(&mut self, found: Result<Found, JoinError>) {
+        let Found { addrs, unresolved } = found.unwrap_or_else(|error| {
             tracing::error!(target: "thane::driver", kind = "lookup_failed", %error, "a lookup has stopped: a bug in thane, please report it");
-            Vec::new()
+            Found::default()
         });
+        // A name that nobody has is told once, however often it is tried.
+        if unresolved != self.unresolved {
+            for why in &unresolved {
+                tracing::warn!(target: "thane::serf", kind = "seed_unresolved", "{why}");
+            }
+            self.unresolved = unresolved;
+        }
         self.core.handle_seeds_looked_up(self.now(), &addrs);
         self.drain();
     }

@@ -4,6 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
+/// No file of ours that is overwritten in place is larger.
+const OVERWRITTEN_BYTES_MAX: u64 = 1 << 20;
+
 /// Replaces the content of a file: writes a file beside it, brings it to the disk, and renames it over. Whoever reads, and
 /// whoever comes after a power failure, finds the old content or the new one. The mode stays; a new file is for its owner alone.
 ///
@@ -31,7 +34,7 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let mut old = Vec::new();
-    file.read_to_end(&mut old)?;
+    (&mut file).take(OVERWRITTEN_BYTES_MAX).read_to_end(&mut old)?;
     let mut put = |content: &[u8]| {
         file.rewind()?;
         file.write_all(content)?;
@@ -97,3 +100,72 @@ pub(crate) fn set_mode(options: &mut OpenOptions, mode: u32) {
 /// There are no modes here.
 #[cfg(not(unix))]
 pub(crate) fn set_mode(_options: &mut OpenOptions, _mode: u32) {}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    const OVERWRITTEN: &str = "THANE_TEST_OVERWRITTEN";
+
+    fn scratch(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("thane-files-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn a_file_is_overwritten_with_less_and_with_more() {
+        let path = scratch("overwritten");
+        for content in ["first", "a longer second", "3"] {
+            fs::write(&path, "before").unwrap();
+            overwrite(&path, content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+        fs::remove_file(&path).unwrap();
+    }
+
+    /// Does its work in the other test's child, where no file may grow beyond a kibibyte.
+    #[test]
+    fn on_a_full_disk() {
+        let Some(path) = std::env::var_os(OVERWRITTEN) else { return };
+        let error = overwrite(Path::new(&path), &[b'n'; 5000]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge, "{error}");
+    }
+
+    #[test]
+    fn what_a_full_disk_does_not_take_leaves_the_old_content() {
+        let path = scratch("full");
+        let old = vec![b'o'; 300];
+        fs::write(&path, &old).unwrap();
+        let child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; ulimit -S -f 1; exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "files::tests::on_a_full_disk"])
+            .env(OVERWRITTEN, &path)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && said.contains("1 passed"), "{said}");
+        assert_eq!(fs::read(&path).unwrap(), old);
+        fs::remove_file(&path).unwrap();
+    }
+
+    /// A single file that may be written in a directory that may not. (For the superuser it is another case of the usual way.)
+    #[test]
+    fn where_the_directory_cannot_be_written_the_file_is_overwritten() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = scratch("directory");
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("file");
+        fs::write(&path, "before").unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o555)).unwrap();
+        let replaced = replace(&path, b"after");
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        replaced.unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "after");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "nothing is left beside it");
+        fs::remove_dir_all(&directory).unwrap();
+    }
+}

@@ -115,7 +115,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let mut old = Vec::new();
-    file.read_to_end(&mut old)?;
+    (&mut file).take(FILE_BYTES_MAX).read_to_end(&mut old)?;
     let mut put = |content: &[u8]| {
         file.rewind()?;
         file.write_all(content)?;

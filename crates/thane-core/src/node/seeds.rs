@@ -91,7 +91,9 @@ impl Node {
             return;
         }
         self.seeds.step = Step::LookingUp;
-        self.notice(Level::Info, Layer::Serf, "seeds", None, || {
+        // Once a lonely spell.
+        let level = if self.seeds.pause.is_zero() { Level::Info } else { Level::Debug };
+        self.notice(level, Layer::Serf, "seeds", None, || {
             "No other member is known to be alive; looking the seeds up".to_owned()
         });
         self.outputs.push_back(Output::LookUpSeeds);
@@ -120,9 +122,11 @@ impl Node {
     }
 
     fn seeds_pause(&mut self, reason: &str) {
+        // The rest of the attempts is as those before: a node that is alone for good does not fill its log.
+        let level = if self.seeds.pause < PAUSE_MAX { Level::Warn } else { Level::Debug };
         self.seeds.pause = (self.seeds.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
         let pause = self.seeds_wait(self.seeds.pause);
-        self.notice(Level::Warn, Layer::Serf, "seeds_failed", None, || {
+        self.notice(level, Layer::Serf, "seeds_failed", None, || {
             format!(
                 "Nobody was found through the seeds: {reason}; the next attempt is in {} s",
                 pause.as_secs().max(1)

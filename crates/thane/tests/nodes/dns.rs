@@ -61,6 +61,12 @@ async fn sf_305_host_names_stand_for_all_their_addresses() {
     assert!(asked.contains(&"udp A seed.test".to_owned()), "{asked:?}");
     assert!(asked.contains(&"udp AAAA seed.test".to_owned()), "{asked:?}");
 
+    // So does one that has only the newer kind: nobody is there, and that is all that is wrong.
+    dns.set("six.test", [Record::address("::1")]);
+    let text = problem(&c, "six.test:9").await;
+    assert!(text.starts_with("Failed to join [::1]:9: "), "{text}");
+    dns.take_asked();
+
     // Literal addresses, and names of the machine itself, need no server.
     let port = a.local_addr().port();
     assert!(c.join([format!("127.0.0.1:{port}"), format!("localhost:{port}")]).await.unwrap().contacted >= 2);

@@ -121,3 +121,26 @@ async fn a_snapshot_that_cannot_be_opened_is_no_start() {
     assert!(text.starts_with("Failed to setup snapshot: failed to open snapshot: open "), "{text}");
     assert!(text.ends_with("no such file or directory"), "{text}");
 }
+
+/// SF-333: a member that had failed when we stopped is looked for too, and the rest of a line that was cut off is no hindrance.
+#[tokio::test]
+async fn sf_333_a_snapshot_leads_back_to_a_member_that_had_failed() {
+    let directory = Directory::new("failed");
+    let a = start("a").await;
+    let at = a.local_addr().to_string();
+    let (b, again) = first_life("b", &directory).await;
+    b.join([&at]).await.unwrap();
+    wait_for_status(&b, "a", Status::Alive).await;
+    a.shutdown().await;
+    wait_for_status(&b, "a", Status::Failed).await;
+    b.shutdown().await;
+    let path = directory.path("b");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(&format!("\nnot-alive: a\n# failed: a {at}\n")), "{text}");
+    fs::write(&path, [text.as_bytes(), b"garbage\n\0\0\nalive: a 10."].concat()).unwrap();
+
+    let b = again().start().await.unwrap();
+    let a = builder("a").bind(at).start().await.unwrap();
+    wait_for_status(&b, "a", Status::Alive).await;
+    wait_for_status(&a, "b", Status::Alive).await;
+}
