@@ -10,17 +10,21 @@
 //! - `THANE_WITHOUT_PEERS=1` skips them, for machines that cannot have `serf`;
 //! - `THANE_PROGRAM` and `SERF_PROGRAM` name other programs to play the two parts. With `THANE_PROGRAM=serf` the
 //!   tests themselves are checked: what they ask of Thane, Serf must do as well.
+//!
+//! The story of a network that is cut needs network namespaces: root, or a system that lets everybody have them.
 
 mod cli_cross;
 mod coordinates;
 mod encryption;
 mod events;
 mod harness;
+mod healing;
 mod joining;
 mod leaving_and_failing;
 mod lifecycle;
 mod moving;
 mod queries;
 mod quiet_logs;
+mod returning;
 mod rotation;
 mod tags;

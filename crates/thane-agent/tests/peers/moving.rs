@@ -61,7 +61,7 @@ pub(crate) fn wait_for_events(cluster: &Cluster, machines: &[&Agent], sent: &[St
 }
 
 /// Waits until the snapshot says all that the agent knows: what is not there yet when it crashes, nobody can know of.
-fn wait_for_snapshot(cluster: &Cluster, machine: &Agent) {
+pub(crate) fn wait_for_snapshot(cluster: &Cluster, machine: &Agent) {
     cluster.wait_for("the snapshot to be written", || {
         let info = machine.own_cli(&["info"]).succeeded().stdout;
         let snapshot = machine.snapshot();

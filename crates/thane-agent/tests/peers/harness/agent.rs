@@ -35,6 +35,8 @@ struct Process {
     /// The path of its files without their extensions: `log` (standard output), `err` and `events`.
     files: PathBuf,
     arguments: Vec<OsString>,
+    /// The command line that runs it and the commands that ask it, if it is not run directly.
+    prefix: Vec<OsString>,
     child: RefCell<Option<Child>>,
 }
 
@@ -46,14 +48,20 @@ impl Agent {
         files: PathBuf,
         arguments: Vec<OsString>,
     ) -> Self {
-        Self(Rc::new(Process {
-            kind: Cell::new(kind),
-            name,
-            ip,
-            files,
-            arguments,
-            child: RefCell::new(None),
-        }))
+        Self::within(Vec::new(), kind, name, ip, files, arguments)
+    }
+
+    /// One that is run by the command line `prefix`, as are the commands that ask it.
+    pub(crate) fn within(
+        prefix: Vec<OsString>,
+        kind: Kind,
+        name: String,
+        ip: Ipv4Addr,
+        files: PathBuf,
+        arguments: Vec<OsString>,
+    ) -> Self {
+        let (kind, child) = (Cell::new(kind), RefCell::new(None));
+        Self(Rc::new(Process { kind, name, ip, files, arguments, prefix, child }))
     }
 
     /// The program that plays it.
@@ -121,7 +129,7 @@ impl Agent {
             let path = self.file(suffix);
             OpenOptions::new().create(true).append(true).open(&path).expect("the log can be opened")
         };
-        let mut command = self.kind().command();
+        let mut command = self.kind().command_within(&self.0.prefix);
         command.arg("agent").args(&self.0.arguments).stdout(file("log")).stderr(file("err"));
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         *self.0.child.borrow_mut() = Some(child);
@@ -132,7 +140,7 @@ impl Agent {
         let (command, rest) = arguments.split_first().expect("a command has a name");
         let address = OsString::from(format!("-rpc-addr={}", self.rpc_address()));
         let line = [command.as_ref(), &address].into_iter().chain(rest.iter().map(AsRef::as_ref));
-        kind.run(line)
+        kind.run_within(&self.0.prefix, line)
     }
 
     /// Runs a command of this agent's own program against it.

@@ -117,7 +117,11 @@ impl Cluster {
     pub(crate) fn machine(&self, kind: Kind, name: &str) -> Machine<'_> {
         let host = self.hosts_used.get() + 1;
         self.hosts_used.set(host);
-        let ip = self.block.address(host);
+        self.machine_at(kind, name, self.block.address(host))
+    }
+
+    /// The same, on an address that is not one of the story's.
+    pub(crate) fn machine_at(&self, kind: Kind, name: &str, ip: Ipv4Addr) -> Machine<'_> {
         let number = self.launches.replace(self.launches.get() + 1);
         let directory = self.directory.join(format!("{number}-{name}"));
         Machine::new(self, kind, name, ip, directory, matches!(self.profile, Profile::Local))

@@ -4,6 +4,7 @@
 use super::{Agent, Cluster, Kind};
 use serde_json::{Map, Value, json};
 use std::{
+    ffi::OsString,
     fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
@@ -27,6 +28,7 @@ pub(crate) struct Machine<'a> {
     ip: Ipv4Addr,
     directory: PathBuf,
     settings: Map<String, Value>,
+    prefix: Vec<OsString>,
 }
 
 impl<'a> Machine<'a> {
@@ -43,7 +45,15 @@ impl<'a> Machine<'a> {
         fs::write(&script, SCRIPT).expect("the script can be written");
         let journal = directory.join("journal");
         fs::write(&journal, "").expect("the journal can be made");
-        let mut machine = Self { cluster, kind, name: name.to_owned(), ip, directory, settings: Map::new() };
+        let mut machine = Self {
+            cluster,
+            kind,
+            name: name.to_owned(),
+            ip,
+            directory,
+            settings: Map::new(),
+            prefix: Vec::new(),
+        };
         machine.put("node_name", json!(name));
         machine.put("bind", json!(ip));
         machine.put("rpc_addr", json!(format!("{ip}:7373")));
@@ -66,6 +76,12 @@ impl<'a> Machine<'a> {
     /// Adds a setting.
     pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.put(key, value.into());
+        self
+    }
+
+    /// Runs its agent, and the commands that ask it, by this command line.
+    pub(crate) fn within(mut self, prefix: Vec<OsString>) -> Self {
+        self.prefix = prefix;
         self
     }
 
@@ -95,7 +111,7 @@ impl<'a> Machine<'a> {
         fs::write(configuration.join("agent.json"), text).expect("the settings can be written");
         let flag = format!("-config-dir={}", configuration.display());
         let files = self.directory.join("agent");
-        let agent = Agent::new(self.kind, self.name, self.ip, files, vec![flag.into()]);
+        let agent = Agent::within(self.prefix, self.kind, self.name, self.ip, files, vec![flag.into()]);
         self.cluster.adopt(&agent);
         agent
     }
@@ -127,9 +143,14 @@ impl Agent {
         fs::read_to_string(self.machine_file("journal")).expect("the agent is that of a machine")
     }
 
+    /// Where the snapshot is.
+    pub(crate) fn snapshot_path(&self) -> PathBuf {
+        self.machine_file("snapshot")
+    }
+
     /// The text of the snapshot.
     pub(crate) fn snapshot(&self) -> String {
-        let bytes = fs::read(self.machine_file("snapshot")).expect("the machine keeps a snapshot");
+        let bytes = fs::read(self.snapshot_path()).expect("the machine keeps a snapshot");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 

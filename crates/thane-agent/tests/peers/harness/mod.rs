@@ -2,6 +2,7 @@
 
 mod agent;
 mod cluster;
+mod halves;
 mod load;
 mod logs;
 mod loopback;
@@ -12,6 +13,7 @@ mod recorder;
 
 pub(crate) use agent::Agent;
 pub(crate) use cluster::{Cluster, Launch, Profile, with_cluster};
+pub(crate) use halves::Halves;
 pub(crate) use load::Load;
 pub(crate) use machine::Machine;
 pub(crate) use members::{Member, members_through, statuses_through};

@@ -53,13 +53,18 @@ impl Kind {
     /// A command of this program that dies with the thread that starts it, where the system can do that, and sees
     /// none of the variables that would change what it does.
     pub(crate) fn command(self) -> Command {
-        let mut command = if setpriv_is_present() {
-            let mut command = Command::new("setpriv");
-            command.args(["--pdeathsig", "KILL"]).arg(self.program());
-            command
-        } else {
-            Command::new(self.program())
-        };
+        self.command_within(&[])
+    }
+
+    /// The same, run by the command line `prefix`.
+    pub(crate) fn command_within(self, prefix: &[OsString]) -> Command {
+        let mut words = prefix.to_vec();
+        if setpriv_is_present() {
+            words.extend(["setpriv", "--pdeathsig", "KILL"].map(OsString::from));
+        }
+        words.push(self.program().into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         command.env_remove("SERF_RPC_ADDR").env_remove("SERF_RPC_AUTH").stdin(Stdio::null());
         command
     }
@@ -69,15 +74,29 @@ impl Kind {
         self.run_with(arguments, &[])
     }
 
+    /// The same, run by the command line `prefix`.
+    pub(crate) fn run_within<A: AsRef<OsStr>>(
+        self,
+        prefix: &[OsString],
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Answer {
+        self.answer(self.command_within(prefix), arguments)
+    }
+
     /// Runs one command of this program to its end, with the environment `variables`.
     pub(crate) fn run_with<A: AsRef<OsStr>>(
         self,
         arguments: impl IntoIterator<Item = A>,
         variables: &[(&str, &str)],
     ) -> Answer {
-        let arguments: Vec<OsString> = arguments.into_iter().map(|a| a.as_ref().to_owned()).collect();
         let mut command = self.command();
-        command.args(&arguments).envs(variables.iter().copied());
+        command.envs(variables.iter().copied());
+        self.answer(command, arguments)
+    }
+
+    fn answer<A: AsRef<OsStr>>(self, mut command: Command, arguments: impl IntoIterator<Item = A>) -> Answer {
+        let arguments: Vec<OsString> = arguments.into_iter().map(|a| a.as_ref().to_owned()).collect();
+        command.args(&arguments);
         answer_of(command, format!("{} {}", self.word(), arguments.join(OsStr::new(" ")).display()))
     }
 }
@@ -175,7 +194,7 @@ pub(crate) fn with_programs(story: impl FnOnce()) {
     story();
 }
 
-fn found(program: &Path) -> bool {
+pub(crate) fn found(program: &Path) -> bool {
     if program.components().count() > 1 {
         return program.is_file();
     }
@@ -183,7 +202,7 @@ fn found(program: &Path) -> bool {
         .is_some_and(|path| env::split_paths(&path).any(|directory| directory.join(program).is_file()))
 }
 
-fn setpriv_is_present() -> bool {
+pub(crate) fn setpriv_is_present() -> bool {
     static PRESENT: OnceLock<bool> = OnceLock::new();
     *PRESENT.get_or_init(|| found(Path::new("setpriv")))
 }
