@@ -19,8 +19,9 @@ use crate::logging::{Console, Log, LogLevel};
 use crate::metrics::Metrics;
 use crate::syslog::SyslogSink;
 
-/// How long handlers that were already due may take to begin and end once the agent has left: its own leave is an
-/// event too, and scripts take a service off a load balancer by it.
+/// How long handlers that were already due may take to begin and end once the node has stopped. Its own leave is an event
+/// too, and scripts take a service off a load balancer by it; and what the snapshot says was delivered must not get lost,
+/// because nobody will deliver it again.
 const LAST_EVENTS_LIMIT: Duration = Duration::from_secs(2);
 
 /// What to do when nobody could be joined.
@@ -300,7 +301,8 @@ impl Supervisor<'_> {
         }
         agent.node.shutdown().await;
         server.shutdown().await;
-        if agent.leaving() == Leaving::Done {
+        // Whoever cuts a leave short wants the end now.
+        if agent.leaving() != Leaving::UnderWay {
             let last_events = async {
                 while events.join_next().await.is_some() {}
                 while lanes.join_next().await.is_some() {}

