@@ -160,7 +160,7 @@ fn a_script_that_never_ends_holds_up_neither_the_agent_nor_its_end() {
     let (status, output) = agent.wait();
     assert_eq!(status.code(), Some(0), "{output}");
     assert!(
-        output.contains("[WARN] agent: Handlers that are still running are left to themselves"),
+        output.contains("[WARN] agent: Handlers are still running, and nobody waits for them any longer"),
         "{output}"
     );
     for script in String::from_utf8(children.unwrap().stdout).unwrap().lines() {
