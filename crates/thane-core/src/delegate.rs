@@ -28,11 +28,11 @@ use crate::member::{Member, State, Versions};
 /// struct OneDataCentre(String);
 ///
 /// impl Delegate for OneDataCentre {
-///     fn admit(&self, members: &[Candidate<'_>]) -> Result<(), Veto> {
-///         match members.iter().find(|member| member.tags().get("dc") != Some(&self.0)) {
-///             Some(stranger) => Err(Veto::new(format!("{} is not of {}", stranger.name, self.0))),
-///             None => Ok(()),
+///     fn admit_member(&self, member: &Candidate<'_>) -> Result<(), Veto> {
+///         if member.tags().get("dc") == Some(&self.0) {
+///             return Ok(());
 ///         }
+///         Err(Veto::new(format!("{} is not of {}", member.name, self.0)))
 ///     }
 /// }
 ///
@@ -40,20 +40,27 @@ use crate::member::{Member, State, Versions};
 /// config.delegate = Some(Arc::new(OneDataCentre("north".into())));
 /// ```
 pub trait Delegate: fmt::Debug + Send + Sync {
-    /// Whether these members may be in one cluster with us. (Serf: `MergeDelegate.NotifyMerge`, on the same two occasions.)
-    ///
-    /// * In a join, ours or somebody's with us, and when a failed member is reached again: all that the other side knows, in any
-    ///   state, perhaps an earlier life of ours among them. A veto ends the exchange; nothing of it is taken over, and the other side is told
-    ///   the reason.
-    /// * When a member is announced, by gossip or in an exchange: this one. A veto ignores the announcement. The same one may be
-    ///   asked about many times. A member that is vetoed only after it was admitted will fail, as its refutations are
-    ///   not heard. About ourselves nobody is asked.
+    /// Whether this member, which has just been announced by gossip or in an exchange, may be one of us. A veto ignores the
+    /// announcement. Asked at each, thus often about the same one, never about ourselves. A member that is vetoed only after
+    /// it was admitted will fail, as its refutations are not heard. (memberlist: `AliveDelegate.NotifyAlive`.)
     ///
     /// # Errors
     /// The veto.
-    fn admit(&self, members: &[Candidate<'_>]) -> Result<(), Veto> {
-        let _ = members;
+    fn admit_member(&self, member: &Candidate<'_>) -> Result<(), Veto> {
+        let _ = member;
         Ok(())
+    }
+
+    /// Whether we may become one cluster with these: all that the other side of a join knows, in any state, perhaps an earlier life
+    /// of ours among them. Asked in a join of ours, in somebody's with us, and when a failed member is reached again. A veto ends the
+    /// exchange; nothing of it is taken over, and the other side is told the reason. By default each of them is put to
+    /// [`Delegate::admit_member`]. (memberlist: `MergeDelegate.NotifyMerge`. Serf: `MergeDelegate`, which is this and
+    /// [`Delegate::admit_member`] in one.)
+    ///
+    /// # Errors
+    /// The veto.
+    fn admit_merge(&self, members: &[Candidate<'_>]) -> Result<(), Veto> {
+        members.iter().try_for_each(|member| self.admit_member(member))
     }
 
     /// A name that `holder` bears is claimed from another address; the claim is refused. Told at every such announcement, thus

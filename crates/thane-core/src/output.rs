@@ -169,7 +169,7 @@ pub enum ExchangeError {
         /// The member that does not fit.
         name: Arc<str>,
     },
-    /// Our own application does not admit the peer's members ([`crate::Delegate::admit`]). If the peer's does not admit
+    /// Our own application does not admit the peer's members ([`crate::Delegate::admit_merge`]). If the peer's does not admit
     /// ours, it is [`ExchangeError::Remote`].
     #[error("{0}")]
     Vetoed(#[from] Veto),

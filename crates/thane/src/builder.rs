@@ -214,11 +214,11 @@ impl Builder {
     ///
     /// impl Delegate for Production {
     ///     // Nobody merges the test cluster into this one by joining a wrong address.
-    ///     fn admit(&self, members: &[Candidate<'_>]) -> Result<(), Veto> {
-    ///         match members.iter().find(|member| member.tags().get("env").is_none_or(|env| env != "production")) {
-    ///             Some(stranger) => Err(Veto::new(format!("{} is not a production member", stranger.name))),
-    ///             None => Ok(()),
+    ///     fn admit_member(&self, member: &Candidate<'_>) -> Result<(), Veto> {
+    ///         if member.tags().get("env").is_some_and(|env| env == "production") {
+    ///             return Ok(());
     ///         }
+    ///         Err(Veto::new(format!("{} is not a production member", member.name)))
     ///     }
     ///
     ///     // Spot instances do not come back.

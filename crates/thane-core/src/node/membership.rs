@@ -107,7 +107,7 @@ impl Node {
     fn vetoed(&self, alive: &Alive<'_>, known: Option<MemberId>) -> Option<Veto> {
         let delegate = self.config.delegate.as_ref().filter(|_| known != Some(self.own))?;
         let candidate = Candidate::announced(alive, self.config.bind_port)?;
-        delegate.admit(&[candidate]).err()
+        delegate.admit_member(&candidate).err()
     }
 
     /// Whether a member with these (at least six) version bytes can be in one cluster with us.

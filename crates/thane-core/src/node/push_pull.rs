@@ -150,7 +150,7 @@ impl Node {
         let records = remote.nodes().filter_map(Result::ok);
         let candidates: Vec<Candidate<'_>> =
             records.filter_map(|record| Candidate::recorded(&record, port)).collect();
-        let verdict = delegate.admit(&candidates);
+        let verdict = delegate.admit_merge(&candidates);
         self.counters.merges_refused += u64::from(verdict.is_err());
         verdict
     }

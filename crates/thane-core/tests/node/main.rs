@@ -11,6 +11,7 @@ mod net;
 mod probing;
 mod properties;
 mod queries;
+mod rebirth;
 mod seeds;
 mod support;
 mod transitions;

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use thane_core::{Candidate, Config, Delegate, Tags, Veto};
+use thane_core::{Candidate, Config, Delegate, Member, Tags, Veto};
 use thane_wire::gossip::{Message, NodeStateKind};
 
 use super::support::{
@@ -49,17 +49,40 @@ fn deliberate(id: &str) -> Option<Instead> {
     })
 }
 
-/// An application that admits nobody of this name. (In the recordings there is one hook for members and one for merges.)
-#[derive(Debug)]
-struct Without(&'static str);
+/// What the recorded node had installed: vetoes, and an ear for conflicts.
+#[derive(Debug, Default)]
+struct Installed {
+    alive_veto: Option<String>,
+    merge_veto: bool,
+    conflicts: Mutex<Vec<String>>,
+}
 
-impl Delegate for Without {
-    fn admit(&self, members: &[Candidate<'_>]) -> Result<(), Veto> {
-        if members.iter().any(|member| member.name == self.0) {
-            return Err(Veto::new("a stranger"));
-        }
-        Ok(())
+impl Delegate for Installed {
+    fn admit_member(&self, member: &Candidate<'_>) -> Result<(), Veto> {
+        if self.alive_veto.as_deref() == Some(member.name) { Err(Veto::new("no")) } else { Ok(()) }
     }
+
+    fn admit_merge(&self, _: &[Candidate<'_>]) -> Result<(), Veto> {
+        if self.merge_veto { Err(Veto::new("no")) } else { Ok(()) }
+    }
+
+    fn name_conflict(&self, holder: &Member, claimant: &Candidate<'_>) {
+        let conflict = format!("{} existing={} other={}", holder.name, holder.addr, claimant.addr);
+        self.conflicts.lock().unwrap().push(conflict);
+    }
+}
+
+/// The delegate of a row that is about one. (Where there is one, what has no versions is ignored.)
+fn installed(row: &Value) -> Option<Arc<Installed>> {
+    let wanted = &row["node_config"];
+    let installed = Installed {
+        alive_veto: wanted["alive_veto"].as_str().map(str::to_owned),
+        merge_veto: wanted["merge_veto"] == true,
+        conflicts: Mutex::default(),
+    };
+    let is_asked = installed.alive_veto.is_some() || installed.merge_veto;
+    let is_told = row["after"]["conflicts"].as_array().is_some_and(|told| !told.is_empty());
+    (is_asked || is_told).then(|| Arc::new(installed))
 }
 
 /// Puts a message's version bytes to those of a node with Serf.
@@ -69,17 +92,15 @@ fn with_serf(hexed: &str) -> String {
     })
 }
 
-fn set_up(row: &Value) -> Bench {
+fn set_up(row: &Value, installed: Option<&Arc<Installed>>) -> Bench {
     let wanted = &row["node_config"];
     let mut config = Config {
+        delegate: installed.map(|installed| Arc::<Installed>::clone(installed) as Arc<dyn Delegate>),
         retransmit_mult: 1,
         protocol: 2,
         dead_node_reclaim_time: ms(wanted["reclaim_ms"].as_u64().unwrap_or(0)),
         ..quiet("node-a", addr_of(1))
     };
-    if ["veto/alive-delegate", "veto/merge-join"].contains(&text(&row["id"])) {
-        config.delegate = Some(Arc::new(Without("node-b")));
-    }
     if let Some(meta) = wanted["meta"].as_str() {
         config.tags = Tags::from([("role".to_owned(), meta.to_owned())]);
     }
@@ -202,7 +223,8 @@ fn every_recorded_transition_is_ours_too() {
     let mut different = 0;
     for row in rows {
         let id = text(&row["id"]);
-        let mut bench = set_up(row);
+        let installed = installed(row);
+        let mut bench = set_up(row, installed.as_ref());
         let mut wanted = recorded(row);
         match deliberate(id) {
             None => {}
@@ -221,6 +243,10 @@ fn every_recorded_transition_is_ours_too() {
         different += usize::from(deliberate(id).is_some());
         deliver(&mut bench, row);
         let got = after(&mut bench);
+        if let Some(installed) = installed {
+            let told = json!(*installed.conflicts.lock().unwrap());
+            assert_eq!(told, row["after"]["conflicts"], "{id}");
+        }
         if got != wanted {
             wrong.push(format!("{id}\n   want {wanted}\n   got  {got}"));
         }

@@ -15,11 +15,11 @@ struct OneRole {
 }
 
 impl Delegate for OneRole {
-    fn admit(&self, members: &[Candidate<'_>]) -> Result<(), Veto> {
-        match members.iter().find(|member| member.tags().get("role").is_none_or(|role| role != self.role)) {
-            Some(other) => Err(Veto::new(format!("{} is no {}", other.name, self.role))),
-            None => Ok(()),
+    fn admit_member(&self, member: &Candidate<'_>) -> Result<(), Veto> {
+        if member.tags().get("role").is_some_and(|role| role == self.role) {
+            return Ok(());
         }
+        Err(Veto::new(format!("{} is no {}", member.name, self.role)))
     }
 
     fn name_conflict(&self, holder: &Member, claimant: &Candidate<'_>) {
