@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::env;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use serde_json::Value;
 use simple_dns::Packet;
@@ -19,7 +18,10 @@ const RECORDED: [&str; 2] = [
     include_str!("../../tests/vectors/mdns/discover-0.9.4.json"),
     include_str!("../../tests/vectors/mdns/discover-0.10.1.json"),
 ];
-const WITH_SPACE: &str = include_str!("../../tests/vectors/mdns/name-with-space-0.10.1.json");
+const WITH_SPACE: [&str; 2] = [
+    include_str!("../../tests/vectors/mdns/name-with-space-0.9.4.json"),
+    include_str!("../../tests/vectors/mdns/name-with-space-0.10.1.json"),
+];
 const DEADLINE: Duration = Duration::from_secs(30);
 
 struct Recorded {
@@ -58,32 +60,50 @@ fn said(bytes: &[u8]) -> Vec<u8> {
     Packet::parse(bytes).unwrap().build_bytes_vec().unwrap()
 }
 
+/// Answers to one question, in any order.
+type Answers = BTreeSet<Vec<u8>>;
+
+/// The questions of a recording, with what Serf's agents answered and what Thane's would. At the first question of a recording
+/// only alpha was up.
+fn questions_and_answers(json: &str, cluster: &str) -> Vec<(Answers, Answers)> {
+    let packets = recorded(json);
+    let both = [identity(cluster, "alpha", 7946), identity(cluster, "beta", 7947)];
+    let questions = packets.iter().enumerate().filter(|(_, packet)| packet.to.port() == PORT);
+    questions
+        .map(|(at, question)| {
+            let answers = packets[at + 1..].iter().take_while(|packet| packet.to.port() != PORT);
+            let serfs = answers.map(|packet| said(&packet.bytes)).collect();
+            let up = if at == 0 { &both[..1] } else { &both[..] };
+            let ours = up.iter().flat_map(|agent| agent.answers(&question.bytes));
+            (serfs, ours.map(|bytes| said(&bytes)).collect())
+        })
+        .collect()
+}
+
 #[test]
 fn each_recorded_question_is_answered_as_serf_answers_it() {
-    let mut cases = 0;
+    let mut same = 0;
     for json in RECORDED {
-        let packets = recorded(json);
-        let mut answered = 0;
-        // The first two questions are those of the agents themselves; beta was not up at the first.
-        for (at, question) in
-            packets.iter().enumerate().filter(|(_, packet)| packet.to.port() == PORT).skip(1)
-        {
-            let answers = packets[at + 1..].iter().take_while(|packet| packet.to.port() != PORT);
-            let expected: BTreeSet<Vec<u8>> = answers.map(|packet| said(&packet.bytes)).collect();
-            let both = [identity("cl", "alpha", 7946), identity("cl", "beta", 7947)];
-            let ours: BTreeSet<Vec<u8>> = both
-                .iter()
-                .flat_map(|agent| agent.answers(&question.bytes))
-                .map(|bytes| said(&bytes))
-                .collect();
+        for (at, (serfs, ours)) in questions_and_answers(json, "cl").into_iter().enumerate() {
             // "ANY of the instance" and the like name alpha only; Serf answers what it answers.
-            assert_eq!(ours, expected, "to question {at}");
-            cases += 1;
-            answered += ours.len();
+            assert_eq!(ours, serfs, "to question {at}");
+            same += 1;
         }
-        assert!(answered >= 12, "only {answered} answers were compared");
     }
-    eprintln!("compat: mDNS questions | cases={cases} same={cases} listed=0");
+    // Papercut 34: Serf answers none of the questions that name a cluster with a space.
+    let mut listed = 0;
+    for json in WITH_SPACE {
+        for (at, (serfs, ours)) in questions_and_answers(json, "my cl").into_iter().enumerate() {
+            if serfs == ours {
+                same += 1;
+            } else {
+                assert!(serfs.is_subset(&ours), "to question {at} with a space");
+                listed += 1;
+            }
+        }
+    }
+    assert!(same >= 24, "only {same} questions were compared");
+    eprintln!("compat: agent multicast DNS | cases={} same={same} listed={listed}", same + listed);
 }
 
 #[test]
@@ -98,7 +118,7 @@ fn answers_are_hardly_larger_than_serfs() {
 #[test]
 fn names_with_a_space_are_answered() {
     let agent = identity("my cl", "alpha", 7946);
-    let packets = recorded(WITH_SPACE);
+    let packets = recorded(WITH_SPACE[1]);
     let mut found = Collector::new(names::service("my cl").unwrap(), is_here);
     let answers = agent.answers(&packets[0].bytes);
     assert_eq!(answers.len(), 1);
@@ -241,13 +261,17 @@ impl Joins {
     }
 
     async fn wait_for(&self, wanted: &[&str]) {
+        self.wait_within(DEADLINE, wanted).await;
+    }
+
+    async fn wait_within(&self, limit: Duration, wanted: &[&str]) {
         let wanted: BTreeSet<String> = wanted.iter().map(|address| (*address).to_owned()).collect();
         let waiting = async {
             while !self.all().is_superset(&wanted) {
                 self.changed.notified().await;
             }
         };
-        let outcome = timeout(DEADLINE, waiting).await;
+        let outcome = timeout(limit, waiting).await;
         assert!(outcome.is_ok(), "{wanted:?} were to be joined, but only {:?} were", self.all());
     }
 }
@@ -372,8 +396,12 @@ impl Drop for Killed {
 
 /// The real Serf on the same machine: it is found, and finds us. Both use the interface of the default route, for Serf
 /// does not use loopback for groups unless somebody allows it.
+///
+/// Serf asks once at its start and then once a minute. So we listen first, and wait for more than two of its rounds: on a
+/// busy machine either side may miss the second in which the other answers.
 #[tokio::test]
 async fn serf_and_thane_find_each_other() {
+    const ROUNDS: Duration = Duration::from_secs(150);
     if env::var_os("THANE_WITHOUT_PEERS").is_some() {
         return;
     }
@@ -381,6 +409,9 @@ async fn serf_and_thane_find_each_other() {
     // Serf joins what it finds: a listener takes note of it.
     let ours = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let cluster = format!("peers-{serf_port}");
+    let advertise = ours.local_addr().unwrap().to_string();
+    let (_thane, joins) =
+        begin(PORT, MdnsConfig { interface: None, ..on_loopback(&cluster, "thane", &advertise) });
     let serf = Command::new("serf")
         .args(["agent", "-node=serf", &format!("-discover={cluster}")])
         .arg(format!("-bind=127.0.0.1:{serf_port}"))
@@ -390,12 +421,7 @@ async fn serf_and_thane_find_each_other() {
         .stderr(Stdio::null())
         .spawn();
     let _serf = Killed(serf.expect("serf, or THANE_WITHOUT_PEERS=1, is needed"));
-    let advertise = ours.local_addr().unwrap().to_string();
-    let (_thane, joins) =
-        begin(PORT, MdnsConfig { interface: None, ..on_loopback(&cluster, "thane", &advertise) });
-    let start = Instant::now();
-    joins.wait_for(&[&format!("127.0.0.1:{serf_port}")]).await;
-    // Serf asks once a minute, so the one question of its start must have met us; if we were later, it is the next.
-    let connected = timeout(Duration::from_secs(90).saturating_sub(start.elapsed()), ours.accept()).await;
-    assert!(connected.is_ok(), "Serf did not come to the address that we answered with");
+    joins.wait_within(ROUNDS, &[&format!("127.0.0.1:{serf_port}")]).await;
+    let found = timeout(ROUNDS, ours.accept()).await;
+    assert!(found.is_ok(), "Serf did not come to the address that we answered with");
 }

@@ -15,6 +15,7 @@
 
 mod cli_cross;
 mod coordinates;
+mod discovery;
 mod encryption;
 mod events;
 mod harness;
@@ -28,3 +29,4 @@ mod quiet_logs;
 mod returning;
 mod rotation;
 mod tags;
+mod telemetry;
