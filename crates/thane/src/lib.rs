@@ -23,7 +23,8 @@
 //! * [`Node::query`] asks some or all members and gives their answers as they come; [`Event::Query`] is to be answered.
 //! * [`Node::install_key`] and its neighbours change the keys of the whole cluster.
 //! * [`Builder::delegate`] gives the application a say in who is admitted and how long the gone are remembered.
-//! * [`Builder::snapshot_path`] has a restarted node find its cluster by itself.
+//! * [`Builder::snapshot_path`] has a restarted node find its cluster by itself; [`Builder::seeds`] has any node find it by
+//!   DNS names, looked up anew whenever nobody else is left.
 //! * [`Events`] is a subscription. Its queue is bounded: who does not read misses events and is told so, and never slows
 //!   the node.
 //!

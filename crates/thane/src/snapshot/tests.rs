@@ -99,6 +99,26 @@ async fn a_file_that_has_grown_long_is_replaced_by_a_short_one_that_says_the_sam
     assert!(!files::with_suffix(&path, ".compact").exists());
 }
 
+/// A directory that takes no new file: the old one goes on growing, and nothing is lost.
+#[tokio::test]
+async fn a_file_that_cannot_be_compacted_is_written_on() {
+    let directory = Directory::new("uncompacted");
+    let path = directory.file();
+    let long = "alive: a 127.0.0.1:7946\n".repeat(20_000);
+    fs::write(&path, &long).unwrap();
+    // Where the short one would be written there is something that is no file.
+    fs::create_dir_all(files::with_suffix(&path, ".compact").join("in the way")).unwrap();
+    let mut writer = open(path.clone(), false).unwrap().start().unwrap();
+    writer.hand_over(alive("b"));
+    wait_for(&path, "alive: b 127.0.0.1:7946\n");
+    writer.hand_over(alive("c"));
+    writer.finish().await;
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        format!("{long}alive: b 127.0.0.1:7946\nalive: c 127.0.0.1:7946\n")
+    );
+}
+
 #[tokio::test]
 async fn a_file_that_somebody_removes_comes_back_whole() {
     let directory = Directory::new("removed");

@@ -111,7 +111,7 @@ pub(super) const KEYS: &[Key] = &[
         .flag("rpc-addr")
         .default("127.0.0.1:7373"),
     Key::new("rpc_auth", Kind::Secret, "Token that the commands must present."),
-    Key::new("start_join", Kind::List, "Member to join at start: ADDR[:PORT], a host name, or a service with SRV records; without an answer the agent does not start.")
+    Key::new("start_join", Kind::List, "Member to join at start, by address or DNS name; without an answer the agent does not start.")
         .flag("join"),
     Key::new("retry_join", Kind::List, "Member to join, tried again and again; names are looked up anew each time.").flag("retry-join"),
     Key::new("retry_interval", Kind::Duration, "Time between two attempts to join, 1s or more.")
