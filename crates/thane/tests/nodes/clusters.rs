@@ -1,6 +1,8 @@
 //! Members that meet, talk, leave and fail.
 
-use thane::{Cause, Coalesce, CommandError, Event, JoinError, LifeState, Prune, SetTagsError, Status, Tags};
+use thane::{
+    Cause, Coalesce, CommandError, Event, JoinError, LifeState, Prune, SetTagsError, StartError, Status, Tags,
+};
 
 use super::{builder, cluster, event, eventually, start, status, wait_for_status};
 
@@ -47,6 +49,30 @@ async fn several_addresses_are_all_tried_and_one_is_enough() {
     assert_eq!(report.failed.len(), 1, "{report:?}");
     assert_eq!(report.failed[0].0, given[0]);
     assert_eq!(b.join(Vec::<String>::new()).await.unwrap().contacted, 0, "an empty list succeeds");
+}
+
+/// SF-684: IPv6 addresses to join, with their brackets, and with the name of a member before them. memberlist:
+/// `memberlist_test.go`, `TestMemberlist_Join_IPv6`.
+#[tokio::test]
+async fn sf_684_members_meet_over_ipv6() {
+    let a = match builder("a").bind("[::1]:0").start().await {
+        Ok(node) => node,
+        // A machine without IPv6 has nothing to test here.
+        Err(StartError::Listen { error, .. }) if error.raw_os_error().is_some() => return,
+        Err(error) => panic!("{error}"),
+    };
+    let (b, c) = (builder("b").bind("[::1]:0"), builder("c").bind("[::1]:0"));
+    let (b, c) = (b.start().await.unwrap(), c.start().await.unwrap());
+    let port = a.local_addr().port();
+    for (node, address) in [(&b, format!("[::1]:{port}")), (&c, format!("a/[::1]:{port}"))] {
+        let report = node.join([&address]).await.unwrap();
+        assert_eq!((report.contacted, report.failed), (1, Vec::new()), "{address}");
+    }
+    // By gossip from one to the other, and with addresses that all of them can use.
+    wait_for_status(&b, "c", Status::Alive).await;
+    assert_eq!(b.member("c").await.unwrap().addr, c.local_addr());
+    let refused = a.join(["[::1"]).await.unwrap_err().to_string();
+    assert!(refused.contains("brackets"), "{refused}");
 }
 
 #[tokio::test]
