@@ -351,7 +351,7 @@ async fn retry_join(agent: &Agent, settings: &Settings) -> Result<(), ()> {
 fn node_stopped(reason: &Stopped) -> End {
     let end = match reason {
         Stopped::NameConflict(outcome) => {
-            error!(target: "thane::serf", "{outcome}");
+            warn!(target: "thane::serf", "{outcome}");
             End::Orderly
         }
         Stopped::Failed(reason) => {

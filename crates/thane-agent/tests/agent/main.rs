@@ -21,6 +21,7 @@ mod end;
 mod goldens;
 mod handler_goldens;
 mod handlers;
+mod log_goldens;
 mod queries;
 mod recorded;
 mod start;
