@@ -5,7 +5,7 @@
 mod support;
 
 use support::fake_agent::{Reply, agent, ask, member, with_members};
-use support::{check_stderr, goldens, thane};
+use support::{check_stderr, goldens, tell_compat, thane};
 use thane_wire::rpc::{EventName, MemberEvent, QueryEvent, Record, Request, UserEvent};
 
 #[test]
@@ -13,8 +13,8 @@ fn tokens_and_addresses_are_used_as_recorded() {
     let ipv6: Vec<u8> = [0; 15].into_iter().chain([1]).collect();
     let guarded = agent("sesame", with_members(&[member("alpha", &[127, 0, 0, 1])]));
     let open = agent("", with_members(&[member("six", &ipv6)]));
-    let goldens = goldens(include_str!("goldens/cli_answers.json"));
-    for golden in &goldens {
+    let recorded = goldens(include_str!("goldens/cli_answers.json"));
+    for golden in &recorded {
         let name = &golden.name;
         let address = if name.contains("ipv6") { &open } else { &guarded };
         let mut env = golden.env.clone();
@@ -24,7 +24,7 @@ fn tokens_and_addresses_are_used_as_recorded() {
         assert_eq!(answer.stdout, golden.stdout, "{name}");
         check_stderr(&answer, golden);
     }
-    eprintln!("compat: command line: tokens and addresses | cases={0} same={0} listed=0", goldens.len());
+    tell_compat("tokens and addresses", recorded.len(), 0);
 }
 
 #[test]

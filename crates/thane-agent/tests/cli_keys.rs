@@ -5,10 +5,14 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use support::{Answer, Reaped, check_stderr, goldens, program, short_ports, thane, told, wait_for};
+use support::{
+    Answer, Golden, Reaped, check_stderr, goldens, program, short_ports, stable_info, state_goldens,
+    tell_compat, thane, told, wait_for,
+};
 
 /// The keys of the recording: alpha has both from the start, beta the first.
 const KEYS: [&str; 2] =
@@ -16,7 +20,7 @@ const KEYS: [&str; 2] =
 
 struct Pair {
     beta: Reaped,
-    _alpha: Reaped,
+    alpha: Reaped,
     env: BTreeMap<String, String>,
 }
 
@@ -43,7 +47,7 @@ impl Pair {
             });
         }
         let beta = agent("beta", KEYS[0], 2, 3, Some(0));
-        let pair = Self { beta, _alpha: alpha, env };
+        let pair = Self { beta, alpha, env };
         wait_for("two members", || {
             let answer = pair.ask(&["members", "-status=alive"]);
             if answer.stdout.lines().count() == 2 { Ok(()) } else { Err(answer.stdout) }
@@ -72,9 +76,12 @@ fn keys_are_managed_as_recorded() {
         "==> Changing primary key on all members...\nfailed:  beta  requested key is not in the keyring\n\n\
          Error changing primary key: 1/2 nodes reported failure\n"
     );
-    let goldens = goldens(include_str!("goldens/cli_keys.json"));
-    for golden in &goldens {
+    let states = state_goldens();
+    let recorded = goldens(include_str!("goldens/cli_keys.json"));
+    for golden in &recorded {
         if golden.name == "keys_list_partial" {
+            let info = pair.ask(&["info"]);
+            assert_eq!(stable_info(&info.stdout), stable_info(&states["info_encrypted"].stdout));
             let beta = pair.beta.0.id().to_string();
             assert!(Command::new("kill").args(["-STOP", &beta]).status().unwrap().success());
         }
@@ -92,5 +99,64 @@ fn keys_are_managed_as_recorded() {
             );
         }
     }
-    eprintln!("compat: command line: keys | cases={0} same={0} listed=0", goldens.len());
+    a_monitor_tells_what_happens_as_recorded(pair, &states["monitor_events_then_agent_killed"]);
+    tell_compat("keys", recorded.len() + 2, 0);
+}
+
+/// The blocks of events, without what differs from run to run.
+fn events(text: &str) -> Vec<String> {
+    let steady = |line: &str| match line.split_once("LTime: ") {
+        Some((before, _)) => before.to_owned(),
+        None => match (line.split_once("\"Port\":"), line.split_once(", \"ProtocolCur\"")) {
+            (Some((before, _)), Some((_, after))) => format!("{before}{after}"),
+            _ => line.to_owned(),
+        },
+    };
+    let mut events: Vec<String> = Vec::new();
+    for line in text.lines() {
+        match line {
+            "Event Info:" => events.push(String::new()),
+            line if line.starts_with('\t') => *events.last_mut().unwrap() += &(steady(line) + "\n"),
+            _ => {}
+        }
+    }
+    events
+}
+
+fn a_monitor_tells_what_happens_as_recorded(mut pair: Pair, golden: &Golden) {
+    let beta = pair.beta.0.id().to_string();
+    assert!(Command::new("kill").args(["-CONT", &beta]).status().unwrap().success());
+    wait_for("beta to be back", || {
+        let answer = pair.ask(&["members", "-status=alive"]);
+        if answer.stdout.lines().count() == 2 { Ok(()) } else { Err(answer.stdout) }
+    });
+    let mut command = program();
+    command.args(&golden.argv[1..]).envs(&pair.env).stdout(Stdio::piped());
+    let mut monitor = Reaped(command.spawn().unwrap());
+    let mut lines = BufReader::new(monitor.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut text = String::new();
+    for (call, told) in [
+        (&["event", "-coalesce=false", "deploy", "hi"][..], "\tPayload: []byte{0x68, 0x69}"),
+        (&["query", "q1"], "\tName: \"q1\""),
+        (&["tags", "-set", "k=v"], "\tEvent: \"member-update\""),
+    ] {
+        assert_eq!(pair.ask(call).exit_code, Some(0), "{call:?}");
+        for line in lines.by_ref() {
+            text += &format!("{line}\n");
+            if line == told {
+                break;
+            }
+        }
+    }
+    pair.alpha.0.kill().unwrap();
+    lines.for_each(|line| text += &format!("{line}\n"));
+    let mut found = events(&text);
+    for event in events(&golden.stdout) {
+        let at = found.iter().position(|one| *one == event);
+        assert!(at.is_some(), "{event} in {text}");
+        found.drain(..=at.unwrap());
+    }
+    let end = golden.stdout.rsplit_once("\n\n").unwrap().1;
+    assert!(text.ends_with(&format!("\n\n{end}")), "{text}");
+    assert_eq!(monitor.exit_code(), Some(golden.exit_code));
 }

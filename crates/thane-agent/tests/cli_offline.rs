@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
-use support::{check_stderr, check_stream, goldens, thane};
+use support::{check_stderr, check_stream, goldens, tell_compat, thane};
 
 /// Where recorded calls expected an agent.
 const RECORDED_ADDRESS: &str = "127.0.0.1:7373";
@@ -20,9 +20,9 @@ fn closed_address() -> String {
 #[test]
 fn every_recorded_call_is_answered_alike() {
     let unreachable = closed_address();
-    let goldens = goldens(include_str!("goldens/cli_offline.json"));
+    let recorded = goldens(include_str!("goldens/cli_offline.json"));
     let mut listed = 0;
-    for golden in &goldens {
+    for golden in &recorded {
         let name = &golden.name;
         let mut env = golden.env.clone();
         // The usual port may well be somebody's agent on the machine that runs this test.
@@ -59,8 +59,7 @@ fn every_recorded_call_is_answered_alike() {
             check_stderr(&answer, golden);
         }
     }
-    let (cases, same) = (goldens.len(), goldens.len() - listed);
-    eprintln!("compat: command line: without an agent | cases={cases} same={same} listed={listed}");
+    tell_compat("without an agent", recorded.len() - listed, listed);
 }
 
 #[test]

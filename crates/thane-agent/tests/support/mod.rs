@@ -43,6 +43,17 @@ pub(crate) fn program() -> Command {
     command
 }
 
+/// The recorded calls of `cli_states.json`, which were made while something happened, by name.
+pub(crate) fn state_goldens() -> BTreeMap<String, Golden> {
+    let all = goldens(include_str!("../goldens/cli_states.json"));
+    all.into_iter().map(|golden| (golden.name.clone(), golden)).collect()
+}
+
+/// Tells how many recordings gave the same, for the table of `cargo xtask compat`.
+pub(crate) fn tell_compat(what: &str, same: usize, listed: usize) {
+    eprintln!("compat: command line: {what} | cases={} same={same} listed={listed}", same + listed);
+}
+
 /// Runs the program to its end.
 pub(crate) fn thane<A: AsRef<str>>(arguments: &[A], env: &BTreeMap<String, String>) -> Answer {
     let output = program().envs(env).args(arguments.iter().map(AsRef::as_ref)).output().unwrap();
@@ -141,9 +152,10 @@ impl Drop for Reaped {
 /// The rows of a table with their tags sorted, in any order: what is left to chance in Serf's own tables.
 pub(crate) fn rows(table: &str) -> BTreeSet<String> {
     let sorted_tags = |cell: &str| {
+        let (padding, cell) = cell.split_at(cell.len() - cell.trim_start().len());
         let mut tags: Vec<&str> = cell.split(',').collect();
         tags.sort_unstable();
-        tags.join(",")
+        format!("{padding}{}", tags.join(","))
     };
     let row =
         |line: &str| line.split("  ").map(sorted_tags).collect::<Vec<_>>().join("  ").trim_end().to_owned();
@@ -159,4 +171,20 @@ pub(crate) fn told(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = text.lines().map(steady).collect();
     lines.sort_unstable();
     lines
+}
+
+/// What `info` says of the agent itself; the rest are counters, or belongs to the machine.
+pub(crate) fn stable_info(text: &str) -> Vec<String> {
+    let is_volatile = |line: &str| {
+        ["arch", "cpu_count", "goroutines", "max_procs", "os", "version"]
+            .map(|key| format!("\t{key} = "))
+            .iter()
+            .any(|key| line.starts_with(key))
+            || ["_time = ", "_queue = ", "coordinate_resets = "].iter().any(|key| line.contains(key))
+    };
+    // Of those the key alone counts.
+    let stable = |line: &str| {
+        if is_volatile(line) { line.split(" = ").next().unwrap().to_owned() } else { line.to_owned() }
+    };
+    text.lines().map(stable).collect()
 }
