@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
 
 mod arguments;
+mod clients;
 mod compat;
 mod fleet;
 mod memory;
@@ -25,7 +26,7 @@ use std::{
 const HELP: &str = "\
 Usage: cargo xtask CHORE [OPTIONS]
 
-  test     Installs what the tests need (the Debian package `serf`), then formats, lints, runs all
+  test     Installs what the tests need (the Debian package `serf`, RPC clients of others), then formats, lints, runs all
            tests beside the real Serf, doc tests and docs, and checks the source itself.
              --without-peers     do not run the tests beside Serf, and pass without them
 
@@ -34,6 +35,8 @@ Usage: cargo xtask CHORE [OPTIONS]
              --format=json       for programs
              --list              all topics with their tests, without replaying anything
              --topics            check the topics only
+
+  clients  Puts the RPC clients that others wrote for Serf into the target folder, for the tests.
 
   tidy     Checks the source itself: crate edges, leftover markers, links, dependencies.
              --bless             write the list of direct dependencies as it is now
@@ -87,6 +90,7 @@ fn run() -> Result<Outcome> {
     match chore.as_str() {
         "test" => test::run(arguments),
         "compat" => compat::run(arguments),
+        "clients" => clients::run(arguments),
         "tidy" => tidy::run(arguments),
         "swarm" => swarm::run(arguments),
         "memory" => memory::run(arguments),

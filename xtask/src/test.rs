@@ -3,6 +3,7 @@
 use crate::{
     Outcome,
     arguments::Arguments,
+    clients::{self, Missing},
     compat,
     process::{cargo, line_of, output_of, succeeds},
     serf, tidy,
@@ -19,6 +20,9 @@ const PEER_TESTS: [&str; 4] = ["--package", "thane-agent", "--test", "peers"];
 
 /// Tells that test binary to skip its tests, saying so.
 const WITHOUT_PEERS: &str = "THANE_WITHOUT_PEERS";
+
+/// Names the clients of others that could not be had, whose tests skip themselves then.
+const WITHOUT_CLIENTS: &str = "THANE_WITHOUT_CLIENTS";
 
 /// Whether the tests beside Serf run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +59,13 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<Outcome> {
         Peers::Missing
     };
 
+    heading("RPC clients that others wrote for Serf");
+    let missing = clients::install()?;
+
     tally.check("format", cargo().args(["fmt", "--all", "--check"]))?;
     let lint = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     tally.check("lints", cargo().args(lint))?;
-    tally.tests(peers)?;
+    tally.tests(peers, &missing)?;
     let mut documentation = cargo();
     documentation.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
     tally.check("documentation", &mut documentation)?;
@@ -99,13 +106,17 @@ impl Tally {
     }
 
     /// Runs all tests, doc tests included, and counts them one by one.
-    fn tests(&mut self, peers: Peers) -> Result<()> {
+    fn tests(&mut self, peers: Peers, missing: &[Missing]) -> Result<()> {
         heading("tests");
         let started = Instant::now();
         let mut command = cargo();
         command.args(["test", "--workspace", "--no-fail-fast"]).stdout(Stdio::piped());
         if peers != Peers::Run {
             command.env(WITHOUT_PEERS, "1");
+        }
+        if !missing.is_empty() {
+            let names: Vec<&str> = missing.iter().map(|one| one.client).collect();
+            command.env(WITHOUT_CLIENTS, names.join(","));
         }
         println!("    {}", line_of(&command));
         let mut child = command.spawn().context("cannot start cargo")?;
@@ -120,9 +131,12 @@ impl Tally {
         println!("    {} after {:.0?}", if succeeded { "passed" } else { "FAILED" }, started.elapsed());
 
         let not_run = if peers == Peers::Run { Vec::new() } else { peer_tests()? };
-        self.passed += counted.passed.saturating_sub(not_run.len());
+        self.passed += counted.passed.saturating_sub(not_run.len() + missing.len());
         self.failed += counted.failed;
-        self.skipped += counted.ignored + not_run.len();
+        self.skipped += counted.ignored + not_run.len() + missing.len();
+        self.remarks.extend(missing.iter().map(|one| {
+            format!("NOT RUN, for the client `{}` could not be installed: {}", one.client, one.test)
+        }));
         self.remarks.extend(counted.failures.iter().map(|name| format!("FAILED: test {name}")));
         if !succeeded && counted.failed == 0 {
             self.count("building or running the tests", false);

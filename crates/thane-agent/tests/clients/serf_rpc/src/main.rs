@@ -1,0 +1,38 @@
+//! Does with an agent what the crate `serf-rpc` 0.2.0 can do with one of Serf's. Its arguments are the RPC addresses of an agent with the token
+//! `sesame` and of one without a token that has an IPv6 address. (The crate reads no IPv4 addresses and no events, neither of Serf.)
+
+use futures::executor::block_on;
+use serf_rpc::Client;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1).map(|address| address.parse().expect("an address"));
+    let (guarded, six) = (arguments.next().expect("an address"), arguments.next().expect("another address"));
+    block_on(async {
+        let wrong = Client::connect(guarded, Some("simsalabim")).await;
+        assert_eq!(wrong.err().as_deref(), Some("Invalid authentication token"));
+        let stranger = Client::connect(guarded, None).await.expect("a handshake");
+        assert_eq!(stranger.force_leave("nobody").await.unwrap_err(), "Authentication required");
+
+        let client = Client::connect(guarded, Some("sesame")).await.expect("a connection with the token");
+        assert_eq!(client.current_node_name().await.as_deref(), Ok("alpha"));
+        let stats = client.stats().await.expect("stats");
+        assert_eq!((stats.serf.members.as_str(), &stats.tags["role"][..]), ("2", "web"));
+        client.fire_event("deploy", b"v42", false).await.expect("an event");
+        let coordinate = client.get_coordinate("alpha").await.expect("a coordinate");
+        assert!(coordinate.ok && coordinate.coord.is_some());
+        assert!(!client.get_coordinate("nobody").await.expect("an answer").ok);
+        let joined = client.join(&["127.0.0.1:1"], false).await.unwrap_err();
+        assert!(joined.contains("connection refused"), "{joined}");
+        client.force_leave("nobody").await.expect("a forced leave");
+
+        let client = Client::connect(six, None).await.expect("a connection without a token");
+        let members = client.members().await.expect("members").members;
+        assert_eq!((members.len(), members[0].name.as_str(), members[0].status.as_str()), (1, "six", "alive"));
+        assert!(members[0].addr.is_ipv6());
+        let none = client.members_filtered(Some("left"), None, None).await.expect("members");
+        assert!(none.members.is_empty());
+        client.leave().await.expect("a leave");
+    });
+    // Its threads end with the process, not with their connections.
+    std::process::exit(0);
+}
