@@ -142,14 +142,14 @@ fn a_monitor_tells_what_happens_as_recorded(mut pair: Pair, golden: &Golden) {
     ] {
         assert_eq!(pair.ask(call).exit_code, Some(0), "{call:?}");
         for line in lines.by_ref() {
-            text += &format!("{line}\n");
+            text.extend([line.as_str(), "\n"]);
             if line == told {
                 break;
             }
         }
     }
     pair.alpha.0.kill().unwrap();
-    lines.for_each(|line| text += &format!("{line}\n"));
+    lines.for_each(|line| text.extend([line.as_str(), "\n"]));
     let mut found = events(&text);
     for event in events(&golden.stdout) {
         let at = found.iter().position(|one| *one == event);

@@ -77,9 +77,8 @@ impl Drop for Cluster {
 
 /// Runs a client to its end, which must be a good one.
 fn check(client: &mut Command) {
-    let output = client.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{client:?}: {}\n{}", text(&output.stdout), text(&output.stderr));
+    let mut client = Reaped(client.spawn().unwrap());
+    assert_eq!(client.exit_code(), Some(0), "what it did not like is on standard error");
 }
 
 #[test]
