@@ -1,10 +1,13 @@
 //! Small clusters in the test network: each story once, without chance in it where possible.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use thane_core::{Event, Node, Output, Replay, State, Status, Tags, Time};
+use thane_core::{
+    Candidate, Config, Delegate, Event, Member, Node, Output, Replay, State, Status, Tags, Time, Veto,
+};
 use thane_sim::bounds::{convergence_bound, suspicion_max};
 use thane_sim::{Crash, HostId, Observer, ProcessId, Quality, World};
 
@@ -247,4 +250,52 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     };
     assert_eq!(run(12), run(12));
     assert_ne!(run(12), run(13));
+}
+
+/// Admits only names that begin as its own does.
+#[derive(Debug)]
+struct OneFamily(&'static str);
+
+impl Delegate for OneFamily {
+    fn admit_member(&self, member: &Candidate<'_>) -> Result<(), Veto> {
+        if member.name.starts_with(self.0) { Ok(()) } else { Err(Veto::new("a stranger")) }
+    }
+
+    fn forget_after(&self, _: &Member, _: Duration) -> Duration {
+        60 * SECOND
+    }
+}
+
+/// The application's say is a part of the node: it takes part in a simulation, which repeats bit for bit.
+#[test]
+fn two_clusters_whose_applications_admit_no_strangers_stay_apart() {
+    let run = || {
+        let mut world = World::observed(17, Quality::good(), Diary::default());
+        let mut hosts = Vec::new();
+        for name in ["a0", "a1", "a2", "b0", "b1", "b2"] {
+            let family: &'static str = if name.starts_with('a') { "a" } else { "b" };
+            let delegate: Arc<dyn Delegate> = Arc::new(OneFamily(family));
+            let config = Config::lan(name, world.next_addr());
+            hosts.push(world.add_host(Config { delegate: Some(delegate), ..config }));
+        }
+        let addrs: Vec<_> = hosts.iter().map(|host| world.addr(*host)).collect();
+        for &host in &hosts {
+            world.start(host);
+            // By mistake everybody joins everybody.
+            world.command(host, |node, now| node.join(now, &addrs, Replay::Ignore).unwrap()).unwrap();
+            world.run_for(SECOND);
+        }
+        let (a, b) = hosts.split_at(3);
+        world.run_for(120 * SECOND);
+        assert!(all_alive(&world, a) && all_alive(&world, b));
+        let sees_three = |world: &World<Diary>| {
+            hosts.iter().all(|host| world.node(*host).is_none_or(|node| node.stats().members == 3))
+        };
+        assert!(sees_three(&world), "strangers were admitted");
+        world.crash(a[2], Crash::Process);
+        assert!(world.run_until(60 * SECOND, |world| sees(world, a[0], a[2], Status::Failed)));
+        assert!(world.run_until(120 * SECOND, |world| world.node(a[0]).unwrap().stats().members == 2));
+        world.trace_hash().value()
+    };
+    assert_eq!(run(), run());
 }
