@@ -69,7 +69,8 @@ pub trait Delegate: fmt::Debug + Send + Sync {
         let _ = (holder, claimant);
     }
 
-    /// How long this member, which has failed or left (see [`Member::status`]), is remembered after it did. `default` is
+    /// How long this member, which has failed or left (see [`Member::status`]), is listed after it did. (One that failed is
+    /// still asked now and then whether it is back.) `default` is
     /// [`crate::Config::reconnect_timeout`] or [`crate::Config::tombstone_timeout`]. Asked about each such member at every
     /// [`crate::Config::reap_interval`]. (Serf: `ReconnectTimeoutOverrider.ReconnectTimeout`.)
     fn forget_after(&self, member: &Member, default: Duration) -> Duration {

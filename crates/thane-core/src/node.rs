@@ -56,6 +56,7 @@ use self::keys::PersistingTable;
 use self::packets::RelayedPing;
 use self::probe::Prober;
 use self::queries::{Delivered, QueryBuffer};
+pub(crate) use self::rejoin::LOST_MAX;
 use self::rejoin::Rejoin;
 use self::seeds::Seeds;
 use self::status::RecentIntents;

@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Beside Serf's lines there are remarks, which Serf passes over: `# failed: NAME ADDRESS`, a member that failed and may come
-//! back; `# incarnation: N`, our own; `# seen: TIME DIGEST`, a user event that was delivered; and `# declined: TIME`, up to which
+//! back; `# lost: NAME ADDRESS`, one that failed so long ago that it was forgotten; `# incarnation: N`, our own; `# seen: TIME DIGEST`, a user event that was delivered; and `# declined: TIME`, up to which
 //! events are not told one by one, because they were all delivered, or declined as history.
 //! Source: Serf `snapshot.go`.
 
@@ -32,8 +32,10 @@ use thane_wire::snapshot::{self, Line, LineError, address_text};
 
 use self::seen::Seen;
 pub use self::seen::SeenEvent;
-use crate::event::Event;
+use crate::event::{Cause, Change, Event};
 use crate::lamport::LAMPORT_JUMP_MAX;
+use crate::member::Status;
+use crate::node::LOST_MAX;
 
 /// A file shorter than this is never compacted, in bytes. (Serf: `snapshot.go`, `snapshotCompactionThreshold`.)
 const COMPACTION_BYTES_MIN: u64 = 128 * 1024;
@@ -78,6 +80,8 @@ pub struct Restored {
     pub alive: Vec<Peer>,
     /// Members that had failed then, and had not been forgotten.
     pub failed: Vec<Peer>,
+    /// Members that failed and were forgotten, and are still looked for.
+    pub lost: Vec<Peer>,
     /// User events later than [`Marks::declined`] that were delivered.
     pub seen: Vec<SeenEvent>,
 }
@@ -89,7 +93,9 @@ pub enum Record {
     Alive(Peer),
     /// A member failed.
     Failed(Peer),
-    /// A member left or was forgotten.
+    /// A member that failed was forgotten, as its time was over.
+    Lost(Peer),
+    /// A member left, or was forgotten in another way.
     Gone(Arc<str>),
     /// A user event was delivered.
     Seen(SeenEvent),
@@ -109,6 +115,11 @@ impl Record {
             // Differs from Serf: there a new address is only seen when the member joins again.
             Event::Joined(change) | Event::Updated(change) => Some(Self::Alive(peer(&change.member))),
             Event::Failed(change) => Some(Self::Failed(peer(&change.member))),
+            Event::Reaped(Change { member, cause: Cause::TimedOut { .. } })
+                if member.status == Status::Failed =>
+            {
+                Some(Self::Lost(peer(member)))
+            }
             Event::Left(change) | Event::Reaped(change) => Some(Self::Gone(Arc::clone(&change.member.name))),
             Event::User(event) => Some(Self::Seen(SeenEvent::of(event.ltime, &event.name, &event.payload))),
             Event::Suspected(_) | Event::Refuted(_) | Event::Query(_) => None,
@@ -140,6 +151,8 @@ pub struct SnapshotLog {
     /// Addresses by name. Those of a file are kept as they were found.
     alive: BTreeMap<String, String>,
     failed: BTreeMap<String, String>,
+    /// At most [`LOST_MAX`].
+    lost: BTreeMap<String, String>,
     seen: Seen,
     marks: Marks,
     /// What of that the file (with what waits for it) says.
@@ -202,10 +215,14 @@ impl SnapshotLog {
         for line in file.split(|byte| *byte == b'\n') {
             match Line::parse(line) {
                 Ok(Line::Comment(text)) => self.read_remark(text),
-                Ok(Line::Alive { name, .. } | Line::NotAlive { name }) => _ = self.failed.remove(name),
+                Ok(Line::Alive { name, .. } | Line::NotAlive { name }) => {
+                    self.failed.remove(name);
+                    self.lost.remove(name);
+                }
                 Ok(Line::Leave) if self.rejoin_after_leave => ignored_leave = true,
                 Ok(Line::Leave) => {
                     self.failed.clear();
+                    self.lost.clear();
                     self.seen.clear();
                     self.marks.declined = 0;
                 }
@@ -219,8 +236,12 @@ impl SnapshotLog {
         let Some((what, rest)) = text.split_once(": ") else { return };
         let believed = |ltime: &u64| *ltime <= LAMPORT_JUMP_MAX;
         match what {
-            " failed" => {
-                if let Some((name, addr)) = rest.rsplit_once(' ') {
+            " failed" | " lost" => {
+                let Some((name, addr)) = rest.rsplit_once(' ') else { return };
+                self.failed.remove(name);
+                if what == " lost" {
+                    self.insert_lost(name, addr);
+                } else {
                     self.failed.insert(name.to_owned(), addr.to_owned());
                 }
             }
@@ -269,6 +290,7 @@ impl SnapshotLog {
             marks: Marks { event, declined, ..self.marks },
             alive: peers(&self.alive),
             failed: peers(&self.failed),
+            lost: peers(&self.lost),
             seen: self.seen.iter().filter(|event| event.ltime > declined).collect(),
         }
     }
@@ -283,6 +305,7 @@ impl SnapshotLog {
             _ if self.left => {}
             Record::Alive(peer) => self.alive(&peer),
             Record::Failed(peer) => self.failed(&peer),
+            Record::Lost(peer) => self.lost(&peer),
             Record::Seen(event) => self.saw(event),
             Record::Gone(name) => self.gone(&name),
         }
@@ -301,6 +324,7 @@ impl SnapshotLog {
     fn alive(&mut self, peer: &Peer) {
         let addr = address_text(peer.addr);
         let has_failed = self.failed.remove(&*peer.name).is_some();
+        self.lost.remove(&*peer.name);
         if !has_failed && self.alive.get(&*peer.name) == Some(&addr) {
             return;
         }
@@ -318,10 +342,30 @@ impl SnapshotLog {
         }
     }
 
+    fn lost(&mut self, peer: &Peer) {
+        if self.alive.contains_key(&*peer.name) {
+            self.gone(&peer.name);
+        }
+        let addr = address_text(peer.addr);
+        if self.write(Line::Comment(&lost_remark(&peer.name, &addr))) {
+            self.failed.remove(&*peer.name);
+            self.insert_lost(&peer.name, &addr);
+        }
+    }
+
+    /// Whichever has to make room is in the file until it is compacted.
+    fn insert_lost(&mut self, name: &str, addr: &str) {
+        if self.lost.len() >= LOST_MAX && !self.lost.contains_key(name) {
+            self.lost.pop_first();
+        }
+        self.lost.insert(name.to_owned(), addr.to_owned());
+    }
+
     fn gone(&mut self, name: &str) {
         let was_alive = self.alive.remove(name).is_some();
         let had_failed = self.failed.remove(name).is_some();
-        if was_alive || had_failed {
+        let was_lost = self.lost.remove(name).is_some();
+        if was_alive || had_failed || was_lost {
             self.write(Line::NotAlive { name });
         }
     }
@@ -333,6 +377,7 @@ impl SnapshotLog {
         if !self.rejoin_after_leave {
             self.alive.clear();
             self.failed.clear();
+            self.lost.clear();
             self.seen.clear();
         }
         self.write(Line::Leave);
@@ -350,9 +395,9 @@ impl SnapshotLog {
         for event in &state.seen {
             self.saw(*event);
         }
-        let listed: BTreeSet<&str> =
-            state.alive.iter().chain(&state.failed).map(|peer| &*peer.name).collect();
-        let known = self.alive.keys().chain(self.failed.keys());
+        let listed = state.alive.iter().chain(&state.failed).chain(&state.lost);
+        let listed: BTreeSet<&str> = listed.map(|peer| &*peer.name).collect();
+        let known = self.alive.keys().chain(self.failed.keys()).chain(self.lost.keys());
         let gone: Vec<String> = known.filter(|name| !listed.contains(name.as_str())).cloned().collect();
         for name in gone {
             self.gone(&name);
@@ -363,6 +408,11 @@ impl SnapshotLog {
         for peer in &state.failed {
             if !self.failed.contains_key(&*peer.name) {
                 self.failed(peer);
+            }
+        }
+        for peer in &state.lost {
+            if !self.lost.contains_key(&*peer.name) {
+                self.lost(peer);
             }
         }
     }
@@ -430,7 +480,7 @@ impl SnapshotLog {
 
     /// Whether the file is so long, for what it says, that it should be replaced by [`SnapshotLog::compacted`].
     pub fn wants_compaction(&self) -> bool {
-        let members = self.alive.len() + self.failed.len();
+        let members = self.alive.len() + self.failed.len() + self.lost.len();
         self.file_bytes > COMPACTION_BYTES_MIN.max(BYTES_PER_MEMBER_MAX * members as u64)
     }
 
@@ -445,6 +495,9 @@ impl SnapshotLog {
         }
         for (name, addr) in &self.failed {
             _ = lines(Line::Comment(&failed_remark(name, addr)), &mut text);
+        }
+        for (name, addr) in &self.lost {
+            _ = lines(Line::Comment(&lost_remark(name, addr)), &mut text);
         }
         if self.left {
             _ = lines(Line::Leave, &mut text);
@@ -478,6 +531,10 @@ impl SnapshotLog {
     pub fn unwritable(&self) -> u64 {
         self.unwritable
     }
+}
+
+fn lost_remark(name: &str, addr: &str) -> String {
+    format!(" lost: {name} {addr}")
 }
 
 fn failed_remark(name: &str, addr: &str) -> String {

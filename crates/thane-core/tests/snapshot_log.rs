@@ -145,6 +145,7 @@ fn serf_reads_what_is_written_and_so_do_we() {
     let expected = Restored {
         // No event is told: of those up to the clock nothing is known but that.
         marks: Marks { incarnation: 2, declined: 7, ..marks },
+        lost: Vec::new(),
         alive: vec![peer("e", 5)],
         failed: vec![peer("b c", 2), peer("f", 6)],
         seen: Vec::new(),
@@ -266,15 +267,61 @@ fn after_lost_records_the_whole_state_sets_things_right() {
         marks: Marks { member: 9, event: 9, declined: 7, query: 9, incarnation: 9 },
         alive: vec![peer("own", 1), peer("b c", 2), peer("g", 7)],
         failed: vec![peer("e", 5)],
+        lost: vec![peer("h", 8), peer("i", 9)],
         seen: vec![SeenEvent::of(9, "deploy", b"")],
     };
+    log.record(Record::Lost(peer("h", 8)));
+    log.record(Record::Lost(peer("j", 10)));
     log.record(Record::Everything(state.clone()));
     append(&mut log, &mut file);
     let restored = log_of(&file).restored("own");
     assert_eq!(restored.marks, state.marks);
     assert_eq!(restored.alive, [peer("b c", 2), peer("g", 7)]);
     assert_eq!(restored.failed, state.failed);
+    assert_eq!(restored.lost, state.lost);
     assert_eq!(restored.seen, state.seen);
+}
+
+/// Members that failed and were forgotten are looked for in the next life too.
+#[test]
+fn the_lost_are_remembered_until_they_are_found() {
+    let (mut log, mut file) = life();
+    log.record(Record::Lost(peer("f", 6)));
+    log.record(Record::Lost(peer("e", 5)));
+    append(&mut log, &mut file);
+    let text = String::from_utf8(file.clone()).unwrap();
+    assert!(text.ends_with("# lost: f 10.0.0.6:7946\nnot-alive: e\n# lost: e 10.0.0.5:7946\n"), "{text}");
+    assert_eq!(replay(&file, false).skipped_count, 0, "nothing that Serf would warn about");
+    let restored = log_of(&file).restored("own");
+    assert_eq!((&restored.alive, &restored.failed), (&vec![], &vec![peer("b c", 2)]));
+    assert_eq!(restored.lost, [peer("e", 5), peer("f", 6)]);
+    assert_eq!(log.restored("own"), restored);
+    assert_eq!(log_of(&log.compacted()).restored("own"), restored);
+    // One comes back, the other is told to have left.
+    log.record(Record::Alive(peer("f", 7)));
+    log.record(Record::Gone("e".into()));
+    append(&mut log, &mut file);
+    for log in [&log, &log_of(&file)] {
+        let restored = log.restored("own");
+        assert_eq!((restored.alive, restored.lost), (vec![peer("f", 7)], vec![]));
+    }
+    // Whoever leaves looks for nobody.
+    log.record(Record::Lost(peer("f", 7)));
+    log.record(Record::Leave);
+    append(&mut log, &mut file);
+    assert!(log_of(&file).restored("own").lost.is_empty());
+}
+
+#[test]
+fn the_lost_in_a_file_are_bounded() {
+    let mut file = String::new();
+    for at in 0..3000 {
+        file += &format!("# lost: m{at:04} 10.0.0.9:7946\n");
+    }
+    let mut log = log_of(file.as_bytes());
+    assert_eq!(log.restored("").lost.len(), 1024);
+    log.record(Record::Lost(peer("one more", 1)));
+    assert_eq!(log.restored("").lost.len(), 1024);
 }
 
 fn seen(ltime: u64, name: &str) -> SeenEvent {

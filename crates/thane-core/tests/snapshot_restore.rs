@@ -345,6 +345,27 @@ fn sf_605_the_halves_of_a_partition_find_each_other_after_they_have_forgotten_ea
     assert!(net.run_until(ms(1_200_000), |net| net.all_see(4)));
 }
 
+/// SF-605: the same, when every node was started anew while the cluster was divided.
+#[test]
+fn sf_605_the_halves_find_each_other_even_if_all_were_restarted_meanwhile() {
+    let mut net = Net::joined_with((0..4).map(forgetful));
+    net.cut_off = vec![net.addr(0), net.addr(1)];
+    let forgotten = |net: &Net| {
+        let apart = [(0, "n2"), (0, "n3"), (1, "n2"), (1, "n3"), (2, "n0"), (2, "n1"), (3, "n0"), (3, "n1")];
+        apart.into_iter().all(|(at, name)| net.status(at, name).is_none())
+    };
+    assert!(net.run_until(ms(600_000), forgotten));
+    for at in 0..4 {
+        let written = restart(&mut net, at);
+        assert_eq!((written.failed.len(), written.lost.len()), (0, 2));
+        net.run(ms(5_000));
+    }
+    net.run(ms(3_600_000));
+    assert!(forgotten(&net));
+    net.cut_off.clear();
+    assert!(net.run_until(ms(1_200_000), |net| net.all_see(4)));
+}
+
 /// An address may have gone to a member of another cluster meanwhile.
 #[test]
 fn whoever_has_taken_the_address_of_a_lost_member_is_left_alone() {

@@ -28,7 +28,7 @@ const TRIED_AT_ONCE: usize = 4;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(120);
 /// Most members that were forgotten as failed and are still looked for; the one lost first makes room for another.
-const LOST_MAX: usize = 1024;
+pub(crate) const LOST_MAX: usize = 1024;
 /// How much rarer than a failed member a lost one is asked.
 const LOST_INTERVALS: u32 = 4;
 /// One that has been lost for longer than this is asked rarer still, but never given up: nobody knows how long a partition lasts.
@@ -78,7 +78,7 @@ impl Node {
         let (mut alive, mut failed) = (restored.alive, restored.failed);
         alive.retain(|peer| peer.name != own);
         failed.retain(|peer| peer.name != own);
-        for peer in &failed {
+        for peer in restored.lost.iter().filter(|peer| peer.name != own).chain(&failed) {
             self.remember_lost(Arc::clone(&peer.name), peer.addr);
         }
         self.rejoin.failed_from = alive.len();
@@ -116,6 +116,7 @@ impl Node {
             marks: self.marks(),
             alive: peers(|status| matches!(status, Status::Alive | Status::Leaving)),
             failed: peers(|status| status == Status::Failed),
+            lost: self.lost(),
             seen: self.event_buffer.seen(),
         }
     }
@@ -254,6 +255,13 @@ impl Node {
         if !std::mem::replace(&mut self.rejoin.is_ticking, true) {
             self.timers.set(self.now + LOST_INTERVALS * self.config.reconnect_interval, Timer::LostTick);
         }
+    }
+
+    /// Those that are looked for and are no members at present.
+    fn lost(&self) -> Vec<Peer> {
+        let known = |name: &str| self.table.find(name).is_some_and(|id| self.table[id].status.is_some());
+        let lost = self.rejoin.lost.iter().filter(|(name, _)| !known(name));
+        lost.map(|(name, lost)| Peer { name: Arc::clone(name), addr: lost.addr }).collect()
     }
 
     /// The failed member is erased because its time is over.
