@@ -10,6 +10,8 @@ pub(crate) enum Exit {
     Success = 0,
     /// 1: anything that failed: bad usage, no connection, an error of the agent, an agent that was terminated.
     Failure = 1,
+    /// 2: an agent that was told to QUIT, as Go's runtime ends.
+    Quit = 2,
     /// 127: no command was given, or one that does not exist.
     NoSuchCommand = 127,
 }

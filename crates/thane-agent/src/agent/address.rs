@@ -57,12 +57,18 @@ fn addresses_of(interface: &str) -> Result<Vec<IpAddr>, String> {
     let own: Vec<IpAddr> =
         all.iter().filter(|addr| addr.name == interface).map(if_addrs::Interface::ip).collect();
     // The system lists only interfaces with an address.
-    if own.is_empty() && !std::path::Path::new("/sys/class/net").join(interface).exists() {
+    if own.is_empty() && !is_interface(interface) {
         let names: BTreeSet<String> = all.into_iter().map(|addr| addr.name).collect();
         let names = Vec::from_iter(names).join(", ");
         return Err(format!("route ip+net: no such network interface; '{interface}' is none of {names}"));
     }
     Ok(own)
+}
+
+/// Whether an interface without an address has this name. (Linux: `/proc/net/dev`; elsewhere none is known.)
+fn is_interface(name: &str) -> bool {
+    let table = std::fs::read_to_string("/proc/net/dev").unwrap_or_default();
+    table.lines().any(|line| line.split_once(':').is_some_and(|(listed, _numbers)| listed.trim() == name))
 }
 
 fn choose(interface: &str, own: &[IpAddr], bind: SocketAddr) -> Result<(SocketAddr, bool), String> {

@@ -22,9 +22,13 @@ impl Row {
 /// The widest of Serf's labels; the colons of all stand below each other.
 const LABEL_WIDTH: usize = "Message Compression Enabled".len();
 
-/// Shows the rows. Serf does not align the label `Advertise addr`; here it is.
+/// The one label that Serf does not align.
+const NOT_ALIGNED: &str = "Advertise addr";
+
+/// Shows the rows.
 pub(super) fn show(console: &Console, rows: &[Row]) {
     for row in rows {
-        console.info(&format!("{:>LABEL_WIDTH$}: {}", row.label, row.value));
+        let width = if row.label == NOT_ALIGNED { 0 } else { LABEL_WIDTH };
+        console.info(&format!("{:>width$}: {}", row.label, row.value));
     }
 }

@@ -14,6 +14,8 @@ pub(super) enum Caught {
     Terminated,
     /// HUP: read the configuration again.
     Hangup,
+    /// QUIT: say how things stand, and end at once.
+    Quit,
 }
 
 /// As Go names them.
@@ -23,16 +25,28 @@ impl fmt::Display for Caught {
             Self::Interrupt => "interrupt",
             Self::Terminated => "terminated",
             Self::Hangup => "hangup",
+            Self::Quit => "quit",
         })
     }
 }
 
-/// The three signals from the moment this is made; before that their default is to end the process.
+/// Makes USR2 mean nothing from now on, as it means nothing to Go's runtime; its default is to end the process. PIPE is
+/// ignored by Rust's runtime.
+///
+/// # Errors
+/// If the system allows no handler.
+pub(super) fn ignore_usr2() -> io::Result<()> {
+    // The handler stays when what tells of the signal is gone.
+    signal(SignalKind::user_defined2()).map(drop)
+}
+
+/// Those signals from the moment this is made; before that their default is to end the process.
 #[derive(Debug)]
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    quit: Signal,
 }
 
 impl Signals {
@@ -41,6 +55,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            quit: signal(SignalKind::quit())?,
         })
     }
 
@@ -50,6 +65,7 @@ impl Signals {
             _ = self.interrupt.recv() => Caught::Interrupt,
             _ = self.terminate.recv() => Caught::Terminated,
             _ = self.hangup.recv() => Caught::Hangup,
+            _ = self.quit.recv() => Caught::Quit,
         }
     }
 }

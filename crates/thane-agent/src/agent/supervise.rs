@@ -10,9 +10,11 @@ use tracing::{error, info, warn};
 
 use super::operations::{Agent, Leaving};
 use super::settings::Settings;
-use super::signals::{Caught, Signals};
+use super::signals::{self, Caught, Signals};
 use super::start::{Running, start};
+use crate::cli::complain;
 use crate::exit::Exit;
+use crate::format::for_terminal;
 use crate::goflags::{GoDuration, Parsed};
 use crate::handlers::Handlers;
 use crate::logging::{Console, Log, LogLevel};
@@ -23,6 +25,9 @@ use crate::syslog::SyslogSink;
 /// too, and scripts take a service off a load balancer by it; and what the snapshot says was delivered must not get lost,
 /// because nobody will deliver it again.
 const LAST_EVENTS_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long the node may take to say how it is when the process is told to quit. It may be what hangs.
+const QUIT_STATS_LIMIT: Duration = Duration::from_secs(1);
 
 /// What to do when nobody could be joined.
 const UNREACHABLE: &str = "Is an agent running there, with the same -encrypt? The address is its 'Bind addr', not its \
@@ -36,6 +41,9 @@ pub(super) async fn run(console: &Console, flags: &Parsed) -> Exit {
     };
     for warning in &settings.warnings {
         console.output(warning);
+    }
+    if let Err(reason) = signals::ignore_usr2() {
+        return refuse(console, &format!("Error catching signals: {reason}"));
     }
     let level = match LogLevel::parse(&settings.log_level) {
         Ok(level) => level,
@@ -107,6 +115,8 @@ enum End {
     Orderly,
     /// It ends without having left, or could not do its work.
     Abrupt,
+    /// It was told to quit: it stops where it is.
+    Quit,
 }
 
 impl Supervisor<'_> {
@@ -123,10 +133,14 @@ impl Supervisor<'_> {
         };
         // Whatever was held back until now is shown, on every way out.
         self.log.open_gate();
+        if matches!(end, End::Quit) {
+            return Exit::Quit;
+        }
         self.stop().await;
         match end {
             End::Orderly => Exit::Success,
             End::Abrupt => Exit::Failure,
+            End::Quit => Exit::Quit,
         }
     }
 
@@ -200,6 +214,9 @@ impl Supervisor<'_> {
 
     /// Does what a signal asks for; `None` if the agent goes on.
     async fn react(&mut self, caught: Caught, signals: &mut Signals) -> Option<End> {
+        if caught == Caught::Quit {
+            return Some(self.quit().await);
+        }
         self.console.output(&format!("Caught signal: {caught}"));
         match caught {
             Caught::Interrupt if self.latest.skip_leave_on_interrupt => Some(End::Abrupt),
@@ -209,6 +226,7 @@ impl Supervisor<'_> {
                 self.reload().await;
                 None
             }
+            Caught::Quit => Some(End::Quit),
         }
     }
 
@@ -224,13 +242,33 @@ impl Supervisor<'_> {
                     End::Abrupt
                 }
             },
-            _second = signals.next() => End::Abrupt,
+            second = signals.next() => match second {
+                Caught::Quit => self.quit().await,
+                _ => End::Abrupt,
+            },
             () = sleep(*leave_limit) => {
                 let limit = leave_limit.as_secs();
                 self.console.output(&format!("The leave took longer than {limit}s; the agent stops without it"));
                 End::Abrupt
             }
         }
+    }
+
+    /// Says on standard error how things stand, where Go's runtime writes what its goroutines do.
+    async fn quit(&self) -> End {
+        complain("SIGQUIT: quit\n");
+        match timeout(QUIT_STATS_LIMIT, self.running.agent.stats()).await {
+            Ok(stats) => {
+                for (name, section) in stats {
+                    complain(&format!("{name}:\n"));
+                    for (key, value) in section {
+                        complain(&for_terminal(&format!("\t{key} = {value}\n")));
+                    }
+                }
+            }
+            Err(_elapsed) => complain("the node does not answer\n"),
+        }
+        End::Quit
     }
 
     /// Reads flags and files again and does what they say where that is possible. If they cannot be read, all stays.

@@ -37,7 +37,6 @@ impl Agent {
             }
         }
         command.args(flags).env("OUTER", "inherited").env("SERF_EVENT", "outer");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         command
     }
 
@@ -48,7 +47,7 @@ impl Agent {
 
     /// Starts a command whose output is to be followed.
     pub(crate) fn run(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let output = Arc::new(Output::default());
         let stdout = child.stdout.take().unwrap();
@@ -83,19 +82,19 @@ impl Agent {
         held.0.clone()
     }
 
-    /// Whether the agent comes up, rather than ending before.
-    pub(crate) fn comes_up(&self) -> bool {
+    /// Whether the agent comes as far as saying `text`, rather than ending before.
+    pub(crate) fn says(&self, text: &str) -> bool {
         let deadline = Instant::now() + DEADLINE;
         let mut held = self.output.text.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if held.0.contains("==> Log data will now stream in as it occurs:") {
+            if held.0.contains(text) {
                 return true;
             }
             if held.1 {
                 return false;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "the agent neither came up nor ended:\n{}", held.0);
+            assert!(!left.is_zero(), "the agent neither said {text:?} nor ended:\n{}", held.0);
             held = self.output.grown.wait_timeout(held, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }

@@ -22,6 +22,8 @@ mod goldens;
 mod handler_goldens;
 mod handlers;
 mod log_goldens;
+#[cfg(target_os = "linux")]
+mod own_host;
 mod queries;
 mod recorded;
 mod start;

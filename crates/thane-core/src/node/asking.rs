@@ -28,7 +28,7 @@ use crate::timers::{Timer, TimerKey};
 /// Most queries of ours that may be under way at one time.
 pub(crate) const ASKED_MAX: usize = 1024;
 /// The Serf protocol version from which queries exist.
-const QUERY_PROTOCOL_MIN: u8 = 4;
+pub(super) const QUERY_PROTOCOL_MIN: u8 = 4;
 
 /// Names a query on the wire.
 pub(super) type WireId = (u64, u32);

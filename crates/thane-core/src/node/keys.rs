@@ -8,7 +8,7 @@ use std::sync::Arc;
 use thane_wire::serf::{KeyRequest, KeyResponse, Query, QueryResponse, SerfMessage};
 use thane_wire::{Key, KeyError};
 
-use super::asking::{Purpose, Question};
+use super::asking::{Purpose, QUERY_PROTOCOL_MIN, Question};
 use super::queries::ReplyTo;
 use super::{Node, OpId};
 use crate::notice::{Layer, Level};
@@ -112,6 +112,9 @@ impl Node {
         command: &KeyCommand,
         relay_factor: u8,
     ) -> Result<OpId, CommandError> {
+        if self.config.protocol < QUERY_PROTOCOL_MIN {
+            return Err(CommandError::NotSupported);
+        }
         let op = self.new_keys_op();
         let is_check = matches!(command, KeyCommand::Use(_));
         match self.ask_keys(op, command, relay_factor, is_check) {
@@ -172,6 +175,7 @@ impl Node {
 
     /// Somebody asks us to change or show our key ring.
     pub(super) fn answer_keys(&mut self, query: &Query<'_>, what: &str) {
+        self.notice(Level::Info, Layer::Serf, "key_query", None, || format!("Received {what} query"));
         let is_encrypted = !self.codec.config().keyring.is_empty();
         if what == "list-keys" {
             self.answer_key_list(query, is_encrypted);
