@@ -10,6 +10,7 @@ use thane_wire::tags::{self, Tags};
 use thiserror::Error;
 
 use crate::delegate::Delegate;
+use crate::networks::{NETWORKS_MAX, Network, announced_tags, is_reachable};
 
 /// Everything a [`crate::Node`] is told before it starts. Begin with a preset ([`Config::lan`], [`Config::wan`],
 /// [`Config::local`]) and change what you must; [`crate::Node::new`] checks the whole and reports all problems together.
@@ -22,6 +23,9 @@ pub struct Config {
     pub name: String,
     /// The address that other members are told to use. Its IP must not be unspecified.
     pub advertise: SocketAddr,
+    /// The networks that we are on, with our address on each; those that we would rather use first. At most [`NETWORKS_MAX`]. Members that
+    /// name one of them are sent to at their address on it, the others at the address that they advertise. None by default.
+    pub networks: Vec<Network>,
     /// The port we listen on. It stands in for the port in messages of peers that speak protocol 1.
     pub bind_port: u16,
     /// Our tags; encoded at most 512 bytes.
@@ -131,6 +135,7 @@ impl Config {
         Self {
             name: name.into(),
             advertise,
+            networks: Vec::new(),
             bind_port: advertise.port(),
             tags: Tags::new(),
             protocol: 5,
@@ -242,7 +247,8 @@ impl Config {
             advertise.to_string(),
             "must name an address and a port that others can reach",
         );
-        let encoded = encode_meta(self.protocol, &self.tags).len();
+        self.check_networks(&mut check);
+        let encoded = self.encode_meta(&self.tags).len();
         check(
             encoded <= limits::META_BYTES_MAX,
             "tags",
@@ -303,18 +309,43 @@ impl Config {
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
+    fn check_networks(&self, check: &mut impl FnMut(bool, &'static str, String, &'static str)) {
+        check(
+            self.networks.len() <= NETWORKS_MAX,
+            "networks",
+            self.networks.len().to_string(),
+            "must be at most 16",
+        );
+        for (i, network) in self.networks.iter().enumerate() {
+            let Network { name, addr } = network;
+            let is_new = self.networks[..i].iter().all(|other| other.name != *name);
+            check(
+                Network::is_name(name) && is_new,
+                "networks",
+                format!("{name:?}"),
+                "must have names of 1 to 32 letters, digits, dots, dashes and underscores, each once",
+            );
+            check(
+                is_reachable(*addr),
+                "networks",
+                format!("{name}={addr}"),
+                "must name an address and a port that the others on the network can reach",
+            );
+        }
+    }
+
+    /// Node metadata for these tags. Serf protocol 2 knows only the role, without a frame.
+    pub(crate) fn encode_meta(&self, own: &Tags) -> Vec<u8> {
+        if self.protocol < 3 {
+            own.get("role").map(|role| role.clone().into_bytes()).unwrap_or_default()
+        } else {
+            tags::encode(&announced_tags(own, &self.networks))
+        }
+    }
+
     /// The six version bytes that we announce: memberlist's minimum, maximum and current, then Serf's.
     pub fn version_bytes(&self) -> [u8; 6] {
         [1, 5, 2, 2, 5, self.protocol]
-    }
-}
-
-/// Node metadata for these tags. Serf protocol 2 knows only the role, without a frame.
-pub(crate) fn encode_meta(protocol: u8, own: &Tags) -> Vec<u8> {
-    if protocol < 3 {
-        own.get("role").map(|role| role.clone().into_bytes()).unwrap_or_default()
-    } else {
-        tags::encode(own)
     }
 }
 

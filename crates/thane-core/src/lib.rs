@@ -46,6 +46,7 @@ mod lamport;
 mod measure;
 mod member;
 mod name_index;
+mod networks;
 mod node;
 mod notice;
 mod notice_limit;
@@ -67,6 +68,7 @@ pub use delegate::{Candidate, Delegate, Veto};
 pub use event::{AnswerWay, Cause, Change, Event, LastAnswer, Path, ProbeFailure, TcpProbe, UserEvent};
 pub use measure::{Measure, Measurement, Measurements};
 pub use member::{Member, State, Status, Versions};
+pub use networks::{NETWORK_NAME_BYTES_MAX, NETWORKS_MAX, NETWORKS_TAG, Network, announced_tags};
 pub use node::{DroppedPacket, Evidence, LifeState, Node, Prune, Replay, StreamFailure};
 pub use notice::{Layer, Level, Notice};
 pub use output::{

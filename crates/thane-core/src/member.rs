@@ -95,8 +95,11 @@ impl Versions {
 pub struct Member {
     /// Its name, unique in the cluster.
     pub name: Arc<str>,
-    /// Where it can be reached. IPv4 addresses are always shown as such, however they were announced.
+    /// The address that it announces. IPv4 addresses are always shown as such, however they were announced.
     pub addr: SocketAddr,
+    /// Where this node sends to it: the address above, or the member's address on a network that both are on
+    /// ([`crate::Config::networks`]).
+    pub reached_at: SocketAddr,
     /// Its tags as they came; see [`Member::tags`].
     pub meta: Bytes,
     /// What Serf's users see.

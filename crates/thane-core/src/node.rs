@@ -223,7 +223,7 @@ impl Node {
         let name: Arc<str> = Arc::from(config.name.as_str());
         let own =
             table.add(name, config.advertise.ip().to_canonical(), config.advertise.port(), now, &mut rng);
-        let own_meta = Bytes::from(crate::config::encode_meta(config.protocol, &config.tags));
+        let own_meta = Bytes::from(config.encode_meta(&config.tags));
         let next_seq = rng.u32();
         let mut node = Self {
             awareness: Awareness::new(config.awareness_max_multiplier),

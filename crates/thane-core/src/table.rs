@@ -40,6 +40,8 @@ pub(crate) struct Entry {
     /// Exactly as announced: an IPv4 address in mapped form stays [`IpAddr::V6`], because Go compares the bytes.
     pub(crate) ip: IpAddr,
     pub(crate) port: u16,
+    /// Where it is to be reached, if that is not the address that it announces. Few members have one.
+    route: Option<Box<SocketAddr>>,
     pub(crate) meta: Bytes,
     pub(crate) versions: [u8; 6],
     pub(crate) incarnation: u32,
@@ -86,9 +88,27 @@ impl Answered {
 }
 
 impl Entry {
-    /// Where to send to it.
+    /// The address that it announces.
     pub(crate) fn addr(&self) -> SocketAddr {
         SocketAddr::new(self.ip.to_canonical(), self.port)
+    }
+
+    /// Where to send to it.
+    pub(crate) fn reached_at(&self) -> SocketAddr {
+        self.route.as_deref().copied().unwrap_or_else(|| self.addr())
+    }
+
+    /// Changes where to send to it; `None` for the address that it announces. What was measured over another way says nothing
+    /// about this one. Returns whether this is a change.
+    pub(crate) fn reach_at(&mut self, route: Option<SocketAddr>) -> bool {
+        let route = route.filter(|route| *route != self.addr());
+        if self.route.as_deref() == route.as_ref() {
+            return false;
+        }
+        self.route = route.map(Box::new);
+        self.measured = None;
+        self.answered = None;
+        true
     }
 
     /// Changes the address. What was measured at another one says nothing about this one.
@@ -129,6 +149,7 @@ impl Entry {
         Member {
             name: self.name.clone(),
             addr: self.addr(),
+            reached_at: self.reached_at(),
             meta: self.meta.clone(),
             status: self.status.unwrap_or(Status::Left),
             state: self.state,
@@ -175,6 +196,7 @@ impl Table {
             name: name.clone(),
             ip,
             port,
+            route: None,
             meta: Bytes::new(),
             versions: [0; 6],
             incarnation: 0,

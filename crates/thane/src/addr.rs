@@ -5,12 +5,16 @@ use std::net::SocketAddr;
 use thane_core::JoinFailure;
 use tokio::task::JoinSet;
 
+use crate::advertise;
 use crate::error::StartError;
 use crate::resolve::{self, Place, Resolver};
 use crate::sockets;
 
 /// Serf's port. (Serf: `agent/config.go`, `DefaultBindPort`.)
 pub const DEFAULT_PORT: u16 = 7946;
+
+/// The field of an address to listen on.
+pub(crate) const BIND: &str = "bind";
 
 /// How many names are looked up at the same time: each may occupy a thread.
 const LOOKUPS_MAX: usize = 16;
@@ -27,8 +31,8 @@ pub(crate) fn host_name() -> Result<String, StartError> {
         .ok_or_else(|| StartError::NoName { problem: "neither the kernel nor HOSTNAME tells it".to_owned() })
 }
 
-/// Reads an address to listen on or to announce, `host`, `host:port`, `[v6]` or `[v6]:port`, and resolves its host. An
-/// empty host is `0.0.0.0`. Of several addresses an IPv4 one is preferred, as in Go.
+/// Reads an address to listen on or to announce, `host`, `host:port`, `[v6]` or `[v6]:port`, and resolves its host. One to
+/// announce may also choose among those of the machine ([`advertise::machine_ip`]). An empty host is `0.0.0.0`. Of several addresses an IPv4 one is preferred, as in Go.
 pub(crate) async fn resolve_listen(
     field: &'static str,
     text: &str,
@@ -36,6 +40,11 @@ pub(crate) async fn resolve_listen(
 ) -> Result<SocketAddr, StartError> {
     let wrong = |problem: String| StartError::Address { field, value: text.to_owned(), problem };
     let (host, port) = split_listen(text, default_port).map_err(wrong)?;
+    if field != BIND
+        && let Some(ip) = advertise::machine_ip(&host).map_err(wrong)?
+    {
+        return Ok(SocketAddr::new(ip, port));
+    }
     if host.is_empty() {
         return Ok(SocketAddr::from(([0, 0, 0, 0], port)));
     }

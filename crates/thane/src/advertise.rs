@@ -23,6 +23,56 @@ pub(crate) fn ip_for(listening: IpAddr) -> Result<IpAddr, StartError> {
         .ok_or_else(|| no_address("No private IP address found, and explicit IP not provided".to_owned()))
 }
 
+/// The address of this machine that a text chooses: `10.0.0.0/8` the first one in that network, `eth1` the first usable one of
+/// that interface. `None` if the text is neither a network nor the name of an interface.
+///
+/// # Errors
+/// If the network cannot be read, or the machine has no such address; the text says which it has.
+pub fn machine_ip(text: &str) -> Result<Option<IpAddr>, String> {
+    if text.is_empty() || text.parse::<IpAddr>().is_ok() {
+        return Ok(None);
+    }
+    let interfaces = if_addrs::get_if_addrs()
+        .map_err(|error| format!("the network interfaces cannot be read: {error}"))?;
+    choose_of_machine(&interfaces, text)
+}
+
+fn choose_of_machine(interfaces: &[Interface], text: &str) -> Result<Option<IpAddr>, String> {
+    if let Some((network, prefix)) = text.split_once('/') {
+        let wrong = || format!("{text} is no network; write one as 10.0.0.0/8 or fd00::/8");
+        let network: IpAddr = network.parse().map_err(|_no_ip| wrong())?;
+        let bits = if network.is_ipv4() { 32 } else { 128 };
+        let prefix: u32 = prefix.parse().ok().filter(|prefix| *prefix <= bits).ok_or_else(wrong)?;
+        let own = || interfaces.iter().map(Interface::ip);
+        return match own().find(|ip| is_within(*ip, network, prefix)) {
+            Some(ip) => Ok(Some(ip)),
+            None => {
+                let list = own().map(|ip| ip.to_string()).collect::<Vec<_>>().join(", ");
+                Err(format!("no address of this machine is in {text}; it has {list}"))
+            }
+        };
+    }
+    if interfaces.iter().all(|interface| interface.name != text) {
+        return Ok(None);
+    }
+    choose_on_interface(interfaces, text, (Ipv4Addr::UNSPECIFIED, 0).into()).map(|addr| Some(addr.ip()))
+}
+
+/// Whether an address begins with the same bits.
+fn is_within(ip: IpAddr, network: IpAddr, prefix: u32) -> bool {
+    match (ip, network) {
+        (IpAddr::V4(ip), IpAddr::V4(network)) => {
+            let differing = ip.to_bits() ^ network.to_bits();
+            differing.checked_shr(32 - prefix).unwrap_or(0) == 0
+        }
+        (IpAddr::V6(ip), IpAddr::V6(network)) => {
+            let differing = ip.to_bits() ^ network.to_bits();
+            differing.checked_shr(128 - prefix).unwrap_or(0) == 0
+        }
+        _ => false,
+    }
+}
+
 fn private_ip(interfaces: &[Interface], default_route: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
     let candidates = || {
         interfaces.iter().filter(|interface| !interface.is_loopback()).filter_map(|interface| match interface
@@ -221,6 +271,43 @@ mod tests {
             let problem = choose(name, bind);
             assert!(problem.as_ref().is_err_and(|problem| problem.contains(part)), "{name}: {problem:?}");
         }
+    }
+
+    #[test]
+    fn a_network_or_an_interface_chooses_an_address_of_the_machine() {
+        let interfaces = [
+            interface("lo", "127.0.0.1"),
+            interface("eth0", "fe80::1"),
+            interface("eth0", "10.1.2.3"),
+            interface("eth1", "192.168.7.9"),
+            interface("eth1", "fd00::9"),
+        ];
+        let ip = |text: &str| Ok(Some(text.parse().unwrap()));
+        for (text, expected) in [
+            ("10.0.0.0/8", ip("10.1.2.3")),
+            ("192.168.7.0/24", ip("192.168.7.9")),
+            ("192.168.7.9/32", ip("192.168.7.9")),
+            ("0.0.0.0/0", ip("127.0.0.1")),
+            ("fd00::/8", ip("fd00::9")),
+            ("::/0", ip("fe80::1")),
+            ("eth1", ip("192.168.7.9")),
+            ("eth0", ip("10.1.2.3")),
+            ("web-1", Ok(None)),
+            ("web-1.example", Ok(None)),
+        ] {
+            assert_eq!(choose_of_machine(&interfaces, text), expected, "{text}");
+        }
+        for (text, part) in [
+            ("192.168.8.0/24", "no address of this machine is in 192.168.8.0/24; it has 127.0.0.1, fe80::1"),
+            ("10.0.0.0/33", "is no network; write one as 10.0.0.0/8"),
+            ("fd00::/129", "is no network"),
+            ("web/8", "is no network"),
+            ("10.0.0.0/", "is no network"),
+        ] {
+            let problem = choose_of_machine(&interfaces, text);
+            assert!(problem.as_ref().is_err_and(|problem| problem.contains(part)), "{text}: {problem:?}");
+        }
+        assert_eq!(machine_ip("10.0.0.1"), Ok(None), "an address is no choice");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use thane_core::{Config, Delegate, Key, Keyring, Seed, Tags};
+use thane_core::{Config, Delegate, Key, Keyring, Network, Seed, Tags};
 
 use crate::addr;
 use crate::advertise;
@@ -56,6 +56,7 @@ pub struct Builder {
     bind: Option<String>,
     advertise: Option<String>,
     interface: Option<String>,
+    networks: Vec<(String, Option<String>)>,
     tags: Tags,
     profile: Profile,
     keyring: Keyring,
@@ -87,10 +88,22 @@ impl Builder {
         self
     }
 
-    /// Where the others reach us, in the same forms; the port defaults to the bound one. Default: the address we listen
-    /// on, or a private address of the machine if that is `0.0.0.0`.
+    /// Where the others reach us, in the same forms; the port defaults to the bound one. `10.0.0.0/8` is the machine's address in that
+    /// network, `eth1` that of this interface. Default: the address we listen on, or a private address of the machine if that is
+    /// `0.0.0.0`.
     pub fn advertise(mut self, addr: impl Into<String>) -> Self {
         self.advertise = Some(addr.into());
+        self
+    }
+
+    /// Names a network that we are on. Members that name it as well send to this address; all others, Serf's agents among
+    /// them, to the one that is advertised. `addr` has the forms of [`Builder::advertise`]; `None` is the advertised address,
+    /// for a node that has no other. Of several networks that we share with a member the one that was named first is
+    /// used. At most [`crate::NETWORKS_MAX`]; they are announced in a tag ([`crate::NETWORKS_TAG`]).
+    ///
+    /// To be reached on all of them a node listens on `0.0.0.0`, or its addresses are mapped to the one it listens on.
+    pub fn network(mut self, name: impl Into<String>, addr: Option<String>) -> Self {
+        self.networks.push((name.into(), addr));
         self
     }
 
@@ -275,7 +288,7 @@ impl Builder {
             None => addr::host_name()?,
         };
         let bind =
-            addr::resolve_listen("bind", self.bind.as_deref().unwrap_or("0.0.0.0"), addr::DEFAULT_PORT)
+            addr::resolve_listen(addr::BIND, self.bind.as_deref().unwrap_or("0.0.0.0"), addr::DEFAULT_PORT)
                 .await?;
         let bind = match &self.interface {
             Some(interface) => advertise::on_interface(interface, bind)?,
@@ -285,10 +298,10 @@ impl Builder {
         self.load_keyring().await?;
         let sockets = sockets::listen(bind)?;
         let advertise = self.advertise_addr(sockets.addr).await?;
+        let networks = self.resolve_networks(advertise, sockets.addr.port()).await?;
         let snapshot = self.open_snapshot().await?;
         let files = Files { keyring: self.keyring_file.take(), snapshot };
-        let seeds = std::mem::take(&mut self.seeds);
-        let mut config = self.config(name, advertise, sockets.addr.port());
+use thane_core::{Config, Delegate, Key, Keyring, Network, Seed, Tags};
         config.persist_keyring |= files.keyring.is_some();
         driver::start(config, seed()?, sockets, files, Names { resolver, seeds })
     }
@@ -338,13 +351,26 @@ impl Builder {
         }
     }
 
-    fn config(self, name: String, advertise: SocketAddr, bind_port: u16) -> Config {
+    async fn resolve_networks(&self, advertise: SocketAddr, port: u16) -> Result<Vec<Network>, StartError> {
+        let mut networks = Vec::with_capacity(self.networks.len());
+        for (name, addr) in &self.networks {
+            let addr = match addr {
+                Some(text) => addr::resolve_listen("network", text, port).await?,
+                None => advertise,
+            };
+            networks.push(Network { name: name.clone(), addr });
+        }
+        Ok(networks)
+    }
+
+    fn config(self, name: String, advertise: SocketAddr, networks: Vec<Network>, bind_port: u16) -> Config {
         let preset = match self.profile {
             Profile::Lan => Config::lan,
             Profile::Wan => Config::wan,
             Profile::Local => Config::local,
         };
         let mut config = preset(name, advertise);
+        config.networks = networks;
         config.bind_port = bind_port;
         config.tags = self.tags;
         config.keyring = self.keyring;
@@ -385,6 +411,7 @@ impl fmt::Debug for Builder {
             .field("bind", &self.bind)
             .field("advertise", &self.advertise)
             .field("interface", &self.interface)
+            .field("networks", &self.networks)
             .field("tags", &self.tags)
             .field("profile", &self.profile)
             .field("keyring", &self.keyring)

@@ -148,6 +148,7 @@ pub(crate) fn start(
         name: core.config().name.clone(),
         local_addr: sockets.addr,
         advertise_addr: core.config().advertise,
+        networks: core.config().networks.clone(),
         start,
         first_self: core.local(),
         commands: commands_in.clone(),

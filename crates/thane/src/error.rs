@@ -16,6 +16,7 @@ pub enum StartError {
     #[error("{field} address {value:?} cannot be used: {problem}")]
     Address {
         /// `bind`, `advertise` or `DNS server`.
+        /// `bind`, `advertise` or `network`.
         field: &'static str,
         /// What was given.
         value: String,

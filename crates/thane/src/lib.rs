@@ -65,6 +65,7 @@ mod sockets;
 mod streams;
 
 pub use addr::DEFAULT_PORT;
+pub use advertise::machine_ip;
 pub use builder::{Builder, Profile};
 pub use driver::IoCounters;
 pub use error::{
@@ -80,6 +81,12 @@ pub use thane_core::{
     Member, MemberEventKind, NAME_BYTES_MAX, Notice, Path, Pattern, PatternError, Periods, ProbeFailure,
     Prune, Replay, State, Stats, Status, StopReason, Tags, TcpProbe, Time, USER_EVENT_BYTES_MAX, UserEvent,
     Versions, Veto,
+    AnswerWay, BroadcastTimeout, Cause, Change, CoalesceConfig, CommandError, Config, ConfigError,
+    Coordinate, Counters, DroppedPacket, Evidence, ExchangeError, JoinFailure, Key, KeyCommand, KeyError,
+    KeyReport, Keyring, LastAnswer, Layer, Level, LifeState, Member, MemberEventKind, NAME_BYTES_MAX,
+    NETWORKS_MAX, NETWORKS_TAG, Network, Notice, Path, Pattern, PatternError, Periods, ProbeFailure, Prune,
+    Replay, State, Stats, Status, StopReason, Tags, TcpProbe, Time, USER_EVENT_BYTES_MAX, UserEvent,
+    Versions, announced_tags,
 };
 
 /// The README's example must compile.

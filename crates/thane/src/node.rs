@@ -12,6 +12,7 @@ use bytes::Bytes;
 use thane_core::{
     BroadcastTimeout, CommandError, Config, Coordinate, Counters, DroppedPacket, Evidence, LastAnswer,
     LifeState, Measurements, Member, Node as Core, Prune, Replay, Stats, Tags, Time, vivaldi,
+    LifeState, Member, Network, Node as Core, Prune, Replay, Stats, Tags, Time, vivaldi,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) name: String,
     pub(crate) local_addr: SocketAddr,
     pub(crate) advertise_addr: SocketAddr,
+    pub(crate) networks: Vec<Network>,
     pub(crate) start: Instant,
     /// How the node looked when it started: the answer about itself if it fails before it can give a better one.
     pub(crate) first_self: Member,
@@ -125,6 +127,11 @@ impl Node {
     /// The address at which the others are told to reach it.
     pub fn advertise_addr(&self) -> SocketAddr {
         self.inner.advertise_addr
+    }
+
+    /// The networks that it is on, with its address on each; see [`crate::Builder::network`].
+    pub fn networks(&self) -> &[Network] {
+        &self.inner.networks
     }
 
     /// Now, on the clock of [`Member::state_since`] and of the times in [`Evidence`] and [`crate::Cause`]. It starts with

@@ -28,6 +28,18 @@ pub(super) async fn resolve(text: &str) -> Result<SocketAddr, String> {
     ipv4.or(found.first()).copied().ok_or_else(|| format!("lookup {host}: no such host"))
 }
 
+/// Reads an address to announce, which may also be a network or an interface that this machine has an address on.
+///
+/// # Errors
+/// As [`resolve`], and if the machine has no such address.
+pub(super) async fn resolve_own(text: &str) -> Result<SocketAddr, String> {
+    let (host, port) = hostport::split(text)?;
+    match thane::machine_ip(host)? {
+        Some(ip) => Ok(SocketAddr::new(ip, port.map_or(Ok(DEFAULT_PORT), hostport::port)?)),
+        None => resolve(text).await,
+    }
+}
+
 /// The address to listen on when an interface is named: with a wildcard `bind` the interface's first address that is not
 /// link-local, else `bind` itself, which must be one of them. The second value says whether the interface chose.
 ///

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use thane::{Coalesce, ForceLeaveError, Prune, Query, QueryReplies, Replay, SetTagsError, Tags};
+use thane::{
+    Coalesce, ForceLeaveError, Network, Prune, Query, QueryReplies, Replay, SetTagsError, Tags,
+    announced_tags,
+};
 use thane_wire::rpc;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -252,7 +255,7 @@ impl Agent {
     /// Keeps the tags in their file and announces them. Tags that do not fit get into neither.
     async fn replace_tags(&self, tags: Tags) -> Result<(), String> {
         if let Some(file) = self.tags_file.clone() {
-            if let Err(reason) = check_tags(self.protocol, &tags) {
+            if let Err(reason) = check_tags(self.protocol, &tags, self.node.networks()) {
                 error!(target: "agent", "Failed to set tags: {reason}");
                 return Err(reason);
             }
@@ -312,10 +315,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 ///
 /// # Errors
 /// In Serf's words.
-pub(super) fn check_tags(protocol: u8, tags: &Tags) -> Result<(), String> {
+pub(super) fn check_tags(protocol: u8, tags: &Tags, networks: &[Network]) -> Result<(), String> {
     let bytes = match protocol {
         2 => tags.get("role").map_or(0, String::len),
-        _ => thane_wire::tags::encode(tags).len(),
+        _ => thane_wire::tags::encode(&announced_tags(tags, networks)).len(),
     };
     if bytes > TAGS_BYTES_MAX {
         return Err(format!("Encoded length of tags exceeds limit of {TAGS_BYTES_MAX} bytes"));

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use thane::{NAME_BYTES_MAX, Profile, Tags, USER_EVENT_BYTES_MAX};
+use thane::{NAME_BYTES_MAX, NETWORKS_MAX, Network, Profile, Tags, USER_EVENT_BYTES_MAX};
 
 use super::config::{self, Layer};
 use super::tags_file::TagsFile;
@@ -33,6 +33,8 @@ pub(super) struct Settings {
     bind: String,
     interface: Option<String>,
     advertise: Option<String>,
+    /// Name and address, if it is not the advertised one. The node resolves them: their port is the one that it listens on.
+    pub(super) networks: Vec<(String, Option<String>)>,
     encrypt_key: Option<String>,
     profile: String,
     pub(super) keyring_file: Option<PathBuf>,
@@ -170,6 +172,7 @@ impl Settings {
             bind: config.text("bind").unwrap_or_default().to_owned(),
             interface: owned(config.text("interface")),
             advertise: owned(config.text("advertise")),
+            networks: networks(config.list("advertise_networks"))?,
             encrypt_key: owned(config.text("encrypt_key")),
             profile: config.text("profile").unwrap_or_default().to_owned(),
             keyring_file: config.text("keyring_file").map(PathBuf::from),
@@ -222,7 +225,7 @@ impl Settings {
         let advertise = match &self.advertise {
             None => None,
             Some(text) => {
-                let resolved = address::resolve(text).await;
+                let resolved = address::resolve_own(text).await;
                 Some(resolved.map_err(|reason| {
                     format!(
                         "Invalid advertise address: {reason}; write -advertise=HOST:PORT with an address at which \
@@ -323,6 +326,30 @@ fn discovery(config: &Layer) -> Result<Option<Discovery>, String> {
     // Without an interface of its own it is on the one that the agent listens on.
     let interface = interface.or_else(|| owned(config.text("interface")));
     Ok(Some(Discovery { cluster: cluster.to_owned(), interface, disable_ipv4, disable_ipv6 }))
+}
+
+fn networks(given: &[String]) -> Result<Vec<(String, Option<String>)>, String> {
+    let mut networks: Vec<(String, Option<String>)> = Vec::new();
+    for text in given {
+        let (name, addr) = match text.split_once('=') {
+            Some((name, addr)) => (name, Some(addr.to_owned())),
+            None => (text.as_str(), None),
+        };
+        if !Network::is_name(name) || addr.as_deref() == Some("") {
+            return Err(format!(
+                "Invalid network: '{text}'; write -advertise-network=NAME=ADDRESS, with a name of letters, digits, '.', '-' \
+                 and '_'"
+            ));
+        }
+        if networks.iter().any(|(other, _addr)| other == name) {
+            return Err(format!("Invalid network: '{name}' is named twice; a node has one address on each"));
+        }
+        networks.push((name.to_owned(), addr));
+    }
+    if networks.len() > NETWORKS_MAX {
+        return Err(format!("Invalid networks: {} are too many; at most {NETWORKS_MAX}", networks.len()));
+    }
+    Ok(networks)
 }
 
 /// A time that is not negative; `None` if it was not given.

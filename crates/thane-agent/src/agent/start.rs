@@ -150,7 +150,7 @@ fn set_up(settings: &Settings) -> Result<Tags, String> {
 
 async fn start_node(settings: &Settings, place: &Place, tags: Tags) -> Result<(Node, Events), String> {
     let protocol = checked_protocol(settings.protocol)?;
-    check_tags(protocol.unwrap_or(PROTOCOL_MAX), &tags).map_err(|reason| {
+    check_tags(protocol.unwrap_or(PROTOCOL_MAX), &tags, &[]).map_err(|reason| {
         format!(
             "Error creating Serf: {reason}; all tags share them, so shorten some of -tag or leave some out"
         )
@@ -167,6 +167,9 @@ async fn start_node(settings: &Settings, place: &Place, tags: Tags) -> Result<(N
     }
     if let Some(advertise) = place.advertise {
         builder = builder.advertise(advertise.to_string());
+    }
+    for (name, addr) in &settings.networks {
+        builder = builder.network(name, addr.clone());
     }
     if let Some(protocol) = protocol {
         builder = builder.protocol(protocol);
@@ -264,6 +267,10 @@ fn rows(settings: &Settings, agent: &Agent, rpc_addr: String) -> Vec<Row> {
     let mut rows = vec![Row::quoted("Node name", node.name()), Row::quoted("Bind addr", node.local_addr())];
     if settings.is_advertised() {
         rows.push(Row::quoted("Advertise addr", node.advertise_addr()));
+    }
+    if !node.networks().is_empty() {
+        let networks = node.networks().iter().map(|network| format!("{}={}", network.name, network.addr));
+        rows.push(Row::new("Networks", networks.collect::<Vec<_>>().join(", ")));
     }
     rows.extend([
         Row::quoted("RPC addr", rpc_addr),

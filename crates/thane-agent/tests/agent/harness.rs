@@ -37,6 +37,7 @@ impl Agent {
             }
         }
         command.args(flags).env("OUTER", "inherited").env("SERF_EVENT", "outer");
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         command
     }
 

@@ -24,6 +24,7 @@ mod joining;
 mod leaving_and_failing;
 mod lifecycle;
 mod moving;
+mod networks;
 mod queries;
 mod quiet_logs;
 mod returning;

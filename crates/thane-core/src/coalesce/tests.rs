@@ -19,6 +19,7 @@ fn change(name: &str, role: &str) -> Change {
     let member = Member {
         name: name.into(),
         addr: "127.0.0.1:7946".parse().unwrap(),
+        reached_at: "127.0.0.1:7946".parse().unwrap(),
         meta: tags::encode(&own_tags).into(),
         status: Status::Alive,
         state: State::Alive,

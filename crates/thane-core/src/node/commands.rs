@@ -14,7 +14,6 @@ use thane_wire::tags::Tags;
 use super::status::Queue;
 use super::streams::Purpose;
 use super::{LifeState, Node, Prune, Replay};
-use crate::config::encode_meta;
 use crate::event::{Cause, Path};
 use crate::member::Status;
 use crate::notice::{Layer, Level};
@@ -339,7 +338,7 @@ impl Node {
         if self.said_goodbye {
             return Err(CommandError::Stopped);
         }
-        let meta = encode_meta(self.config.protocol, &tags);
+        let meta = self.config.encode_meta(&tags);
         if meta.len() > META_BYTES_MAX {
             return Err(CommandError::TagsTooLarge);
         }

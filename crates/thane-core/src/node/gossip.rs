@@ -48,7 +48,7 @@ impl Node {
             if messages.is_empty() {
                 continue;
             }
-            let (to, checksum) = (self.table[id].addr(), self.checksum_for(id));
+            let (to, checksum) = (self.table[id].reached_at(), self.checksum_for(id));
             self.send(to, checksum, &messages);
         }
     }

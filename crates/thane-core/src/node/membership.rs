@@ -3,7 +3,7 @@
 //! Source: memberlist `state.go` (aliveNode, suspectNode, deadNode, refute). The order of the guards is the protocol; a table of
 //! recorded transitions holds it in the tests.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use super::Node;
 use crate::delegate::{Candidate, Veto};
 use crate::event::{Cause, Event, Path};
 use crate::member::State;
+use crate::networks;
 use crate::notice::{Layer, Level};
 use crate::output::OpId;
 use crate::suspicion::{Suspicion, SuspicionTerms};
@@ -163,6 +164,7 @@ impl Node {
         }
         entry.incarnation = alive.incarnation;
         entry.move_to(ip, port);
+        self.find_route(id);
         self.broadcast_alive(id, alive.versions, None);
         if before != State::Alive {
             self.table.set_state(id, State::Alive, self.now);
@@ -179,6 +181,29 @@ impl Node {
             }
             State::Alive if updated => self.member_updated(id, cause),
             State::Alive => {}
+        }
+    }
+
+    /// Chooses the network over which a member is reached.
+    fn find_route(&mut self, id: MemberId) {
+        if self.config.networks.is_empty() || id == self.own {
+            return;
+        }
+        let entry = &mut self.table[id];
+        let found = networks::route(&self.config.networks, &entry.meta);
+        if entry.reach_at(found.map(|(_name, addr)| addr)) {
+            let (name, to) = (entry.name.clone(), entry.reached_at());
+            let network = found.map(|(name, _addr)| name.to_owned());
+            self.notice(
+                Level::Info,
+                Layer::Memberlist,
+                "member_route",
+                Some(name.clone()),
+                || match network {
+                    Some(network) => format!("{name} is reached at {to}, on network {network}"),
+                    None => format!("{name} is reached at {to}, the address that it announces"),
+                },
+            );
         }
     }
 
@@ -259,7 +284,9 @@ impl Node {
         } else {
             Dead { incarnation, node: &name, from: &own_name }.encode(&mut message);
         }
-        let to = (ip.to_canonical(), self.port_of(port)).into();
+        let announced = SocketAddr::new(ip.to_canonical(), self.port_of(port));
+        let entry = &self.table[id];
+        let to = if announced == entry.addr() { entry.reached_at() } else { announced };
         let checksum = self.checksum_for(id);
         self.send(to, checksum, &[message.into()]);
     }

@@ -12,7 +12,7 @@ use crate::measure::Measure;
 use crate::member::State;
 use crate::notice::Layer;
 use crate::output::Output;
-use crate::table::MemberId;
+use crate::table::{Entry, MemberId};
 use crate::timers::Timer;
 
 /// Most pings that are relayed for others at one time.
@@ -33,6 +33,19 @@ pub(crate) struct RelayedPing {
     wants_nack: bool,
     /// The nack is due or sent; the answer may still come.
     overdue: bool,
+}
+
+/// The bytes of an IP as pings carry it; none at all for no address.
+#[derive(Debug)]
+pub(super) struct ReplyIp {
+    bytes: [u8; 16],
+    len: usize,
+}
+
+impl ReplyIp {
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
 }
 
 impl Node {
@@ -129,7 +142,7 @@ impl Node {
         }
         self.counters.indirect_probes_relayed += 1;
         let port = if request.port == 0 { self.config.bind_port } else { request.port };
-        let to = SocketAddr::new(target.to_canonical(), port);
+        let to = self.way_to(request.node, SocketAddr::new(target.to_canonical(), port));
         let seq = self.next_seq();
         let requester = reply_address(request.source_addr, request.source_port, from);
         self.relayed_pings.insert(
@@ -172,13 +185,37 @@ impl Node {
 
     /// A ping from us, told with our own name and address so that the answer finds us.
     pub(super) fn encode_ping(&self, seq: u32, node: &str) -> Vec<u8> {
-        let own = &self.table[self.own];
-        let (addr, addr_len) = ip_bytes(own.ip);
-        let ping =
-            Ping { seq, node, source_addr: &addr[..addr_len], source_port: own.port, source_node: &own.name };
+        let (addr, source_port) = self.source();
+        let ping = Ping {
+            seq,
+            node,
+            source_addr: addr.as_slice(),
+            source_port,
+            source_node: &self.table[self.own].name,
+        };
         let mut message = Vec::new();
         ping.encode(&mut message);
         message
+    }
+
+    /// The address to which answers are to be sent, as a ping carries it; none for back to where the ping came from.
+    ///
+    /// On several networks no single address is right for all: only the way that the ping took is known to work.
+    pub(super) fn source(&self) -> (ReplyIp, u16) {
+        let own = &self.table[self.own];
+        if self.config.networks.is_empty() {
+            let (bytes, len) = ip_bytes(own.ip);
+            (ReplyIp { bytes, len }, own.port)
+        } else {
+            (ReplyIp { bytes: [0; 16], len: 0 }, 0)
+        }
+    }
+
+    /// Where to send what is meant for the member of this name at this address: over the network that we share, if it is
+    /// that member.
+    pub(super) fn way_to(&self, name: &str, announced: SocketAddr) -> SocketAddr {
+        let known = self.table.find(name).map(|id| &self.table[id]);
+        known.filter(|entry| entry.addr() == announced).map_or(announced, Entry::reached_at)
     }
 
     // ---- sending ----

@@ -103,7 +103,7 @@ impl Node {
         let span = self.awareness.scale(self.config.probe_interval);
         let entry = &self.table[id];
         let (name, addr, incarnation, state) =
-            (entry.name.clone(), entry.addr(), entry.incarnation, entry.state);
+            (entry.name.clone(), entry.reached_at(), entry.incarnation, entry.state);
         let deadline = self.now + span;
         self.prober.current = Some(Probe {
             seq,
@@ -159,7 +159,7 @@ impl Node {
             let nack = self.table[*relay].protocol_max() >= NACK_PROTOCOL_MIN;
             nacks_expected += u32::from(nack);
             let message = self.encode_indirect_ping(seq, target_id, nack);
-            let (to, checksum) = (self.table[*relay].addr(), self.checksum_for(*relay));
+            let (to, checksum) = (self.table[*relay].reached_at(), self.checksum_for(*relay));
             self.send_with_gossip(to, checksum, message);
         }
         let tcp = self.config.tcp_pings && self.table[target_id].protocol_max() >= TCP_PING_PROTOCOL_MIN;
@@ -177,7 +177,7 @@ impl Node {
 
     fn encode_indirect_ping(&self, seq: u32, target: MemberId, nack: bool) -> Vec<u8> {
         let (own, target) = (&self.table[self.own], &self.table[target]);
-        let (own_addr, own_len) = ip_bytes(own.ip);
+        let (own_addr, source_port) = self.source();
         let (target_addr, target_len) = ip_bytes(target.ip);
         let request = IndirectPing {
             seq,
@@ -185,8 +185,8 @@ impl Node {
             port: target.port,
             node: &target.name,
             nack,
-            source_addr: &own_addr[..own_len],
-            source_port: own.port,
+            source_addr: own_addr.as_slice(),
+            source_port,
             source_node: &own.name,
         };
         let mut message = Vec::new();

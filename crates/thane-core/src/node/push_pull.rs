@@ -32,7 +32,7 @@ impl Node {
         let chosen =
             self.table.choose(&mut self.rng, 1, |id, entry| id != own && entry.state == State::Alive);
         if let Some(id) = chosen.first() {
-            let to = self.table[*id].addr();
+            let to = self.table[*id].reached_at();
             self.dial(to, Purpose::PushPull { join: false, op: None }, self.config.tcp_timeout);
         }
     }

@@ -261,7 +261,8 @@ impl Node {
             }
             return;
         }
-        self.send_serf_directly(to, &reply_to.name, &message);
+        let way = self.way_to(&reply_to.name, to);
+        self.send_serf_directly(way, &reply_to.name, &message);
         self.relay_copies(reply_to, to, &message);
     }
 
@@ -284,7 +285,7 @@ impl Node {
                 && *entry.name != *reply_to.name
         });
         for id in chosen {
-            let (to, name) = (self.table[id].addr(), self.table[id].name.clone());
+            let (to, name) = (self.table[id].reached_at(), self.table[id].name.clone());
             self.send_serf_directly(to, &name, &message);
         }
     }
@@ -308,7 +309,8 @@ impl Node {
         match known {
             Some(dest) if is_answer => {
                 self.counters.relayed += 1;
-                self.send_serf_directly(dest, relay.dest_name, relay.inner);
+                let way = self.way_to(relay.dest_name, dest);
+                self.send_serf_directly(way, relay.dest_name, relay.inner);
             }
             _ => {
                 self.counters.relays_refused += 1;

@@ -110,7 +110,7 @@ impl Node {
     pub fn to_restore(&self) -> Restored {
         let peers = |wanted: fn(Status) -> bool| {
             let members = self.table.iter().filter(|(_, entry)| entry.status.is_some_and(wanted));
-            members.map(|(_, entry)| Peer { name: entry.name.clone(), addr: entry.addr() }).collect()
+            members.map(|(_, entry)| Peer { name: entry.name.clone(), addr: entry.reached_at() }).collect()
         };
         Restored {
             marks: self.marks(),
@@ -268,7 +268,7 @@ impl Node {
     pub(super) fn member_timed_out(&mut self, id: MemberId) {
         let entry = &self.table[id];
         if entry.status == Some(Status::Failed) {
-            let (name, addr) = (entry.name.clone(), entry.addr());
+            let (name, addr) = (entry.name.clone(), entry.reached_at());
             self.remember_lost(name, addr);
         }
     }

@@ -403,7 +403,7 @@ impl Node {
         let overdue: Vec<MemberId> = overdue.map(|(id, _)| id).take(ASKED_AT_ONCE_MAX).collect();
         for id in overdue {
             let (name, ltime, to) =
-                (self.table[id].name.clone(), self.table[id].status_ltime, self.table[id].addr());
+                (self.table[id].name.clone(), self.table[id].status_ltime, self.table[id].reached_at());
             let mut message = Vec::new();
             SerfMessage::Leave(Leave { ltime, node: &name, prune: false }).encode(&mut message);
             self.send_serf_directly(to, &name, &message);
@@ -425,7 +425,7 @@ impl Node {
             return;
         }
         let entry = &self.table[self.table.failed()[at]];
-        let (to, name) = (entry.addr(), entry.name.clone());
+        let (to, name) = (entry.reached_at(), entry.name.clone());
         self.notice(Level::Info, Layer::Serf, "reconnect", Some(name.clone()), || {
             format!("trying to reach failed member {name} at {to}")
         });

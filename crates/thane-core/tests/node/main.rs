@@ -8,6 +8,7 @@ mod dissemination;
 mod habits;
 mod measures;
 mod net;
+mod networks;
 mod probing;
 mod properties;
 mod queries;

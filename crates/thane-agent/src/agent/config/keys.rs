@@ -104,9 +104,17 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "advertise",
         Kind::Text,
-        "Address that the others reach this node at, if not the one listened on; the port is 7946 unless given.",
+        "Address that the others reach this node at, if not the one listened on; the port is 7946 unless given. Also a network \
+         (10.0.0.0/8) or an interface (eth1) that this machine has an address on.",
     )
     .flag("advertise"),
+    Key::new(
+        "advertise_networks",
+        Kind::List,
+        "Network that this node is on: NAME=ADDRESS, or NAME if its address is the advertised one. Members on a network of the \
+         same name use that address, the others the advertised one. Thane only.",
+    )
+    .flag("advertise-network"),
     Key::new("rpc_addr", Kind::Text, "Address for the commands, HOST:PORT.")
         .flag("rpc-addr")
         .default("127.0.0.1:7373"),

@@ -1,0 +1,106 @@
+//! SF-256: members with addresses on several networks. What a member announces need not be where all others reach it.
+
+use crate::harness::{Agent, Cluster, Kind, Profile, with_cluster};
+
+/// An address of the story at which nobody listens: what a member announces to those who are elsewhere.
+fn elsewhere(cluster: &Cluster) -> String {
+    format!("{}:7946", cluster.agent(Kind::Thane).ip())
+}
+
+/// Waits until `agent` has had an answer of `member` over UDP, without the help of others.
+#[track_caller]
+fn wait_for_direct_answer(cluster: &Cluster, agent: &Agent, member: &str) {
+    cluster.wait_for(&format!("{} to reach {member}", agent.name()), || {
+        let told = agent.cli(Kind::Thane, &["explain", "-format=json", member]).succeeded().stdout;
+        if told.contains(r#""way": "direct""#) { Ok(()) } else { Err(told) }
+    });
+}
+
+/// Two members of one site who announce addresses at which only the rest of the world reaches them.
+fn site(cluster: &Cluster, networks: bool) -> [Agent; 2] {
+    let mut agents = Vec::new();
+    for _ in 0..2 {
+        let launch = cluster.agent(Kind::Thane);
+        let ip = launch.ip();
+        let mut launch = launch.flag(format!("-advertise={}", elsewhere(cluster)));
+        if networks {
+            launch = launch.flag(format!("-advertise-network=site={ip}"));
+        }
+        if let Some(seed) = agents.first() {
+            launch = launch.joining(seed);
+        }
+        agents.push(launch.start());
+    }
+    agents.try_into().unwrap()
+}
+
+#[test]
+fn sf_256_members_of_one_network_reach_each_other_there_whatever_they_announce() {
+    with_cluster(Profile::Local, |cluster| {
+        let [first, second] = site(cluster, true);
+        cluster.wait_until_all_alive(&[&first, &second]);
+        wait_for_direct_answer(cluster, &first, second.name());
+        wait_for_direct_answer(cluster, &second, first.name());
+        // A question goes out by gossip, and its answers come back to whoever asked.
+        let answer = second.cli(Kind::Serf, &["reachability"]).succeeded();
+        assert!(answer.stdout.contains("Successfully contacted all live nodes"), "{answer:?}");
+        let told = first.cli(Kind::Serf, &["members"]).succeeded().stdout;
+        assert!(told.contains(&format!("  alive  thane_networks=site={}", first.gossip_address())), "{told}");
+        assert!(!told.contains(&format!("  {}  alive", first.gossip_address())), "what is announced: {told}");
+        let log = first.log();
+        let line = format!("{} is reached at {}, on network site", second.name(), second.gossip_address());
+        assert!(log.contains(&line), "{line:?} is missing");
+        // Neither was ever in doubt of the other, although nobody listens where they announce themselves.
+        assert!(!log.contains("suspect") && !second.log().contains("suspect"));
+    });
+}
+
+/// Without the network, the same two members lose each other: it is the network that the story above rests on.
+#[test]
+fn sf_256_without_a_network_the_announced_address_is_all_there_is() {
+    with_cluster(Profile::Local, |cluster| {
+        cluster.tolerate_lost_members();
+        let [first, second] = site(cluster, false);
+        cluster.wait_for("the first member to fail", || {
+            let log = second.log();
+            if log.contains(&format!("EventMemberFailed: {}", first.name())) { Ok(()) } else { Err(log) }
+        });
+    });
+}
+
+#[test]
+fn sf_256_a_member_that_knows_no_networks_is_served_by_those_that_do() {
+    for kind in [Kind::Thane, Kind::Serf] {
+        with_cluster(Profile::Local, |cluster| {
+            // It finds nobody at the announced addresses, and the others tell it so.
+            cluster.tolerate_lost_members();
+            let [first, second] = site(cluster, true);
+            let third = cluster.agent(kind).joining(&first).start();
+            wait_for_direct_answer(cluster, &first, third.name());
+            wait_for_direct_answer(cluster, &second, third.name());
+            cluster.wait_until_all_alive(&[&first, &second, &third]);
+        });
+    }
+}
+
+#[test]
+fn sf_256_a_serf_agent_is_reached_on_the_network_that_its_tag_names() {
+    with_cluster(Profile::Local, |cluster| {
+        let thane = cluster.agent(Kind::Thane);
+        let flag = format!("-advertise-network=site={}", thane.ip());
+        let thane = thane.flag(flag).start();
+        let serf = cluster.agent(Kind::Serf);
+        let (ip, announced) = (serf.ip(), elsewhere(cluster));
+        let serf = serf
+            .flag(format!("-advertise={announced}"))
+            .tag("thane_networks", &format!("site={ip}:7946"))
+            .joining(&thane)
+            .start();
+        cluster.wait_until_all_alive(&[&thane, &serf]);
+        wait_for_direct_answer(cluster, &thane, serf.name());
+        // The Serf agent answers pings that name no address to where they came from, and questions to who asked.
+        let answer = thane.cli(Kind::Serf, &["reachability"]).succeeded();
+        assert!(answer.stdout.contains("Successfully contacted all live nodes"), "{answer:?}");
+        assert!(!thane.log().contains("suspect") && !serf.log().to_lowercase().contains("suspect"));
+    });
+}
