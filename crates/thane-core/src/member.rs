@@ -97,9 +97,6 @@ pub struct Member {
     pub name: Arc<str>,
     /// The address that it announces. IPv4 addresses are always shown as such, however they were announced.
     pub addr: SocketAddr,
-    /// Where this node sends to it: the address above, or the member's address on a network that both are on
-    /// ([`crate::Config::networks`]).
-    pub reached_at: SocketAddr,
     /// Its tags as they came; see [`Member::tags`].
     pub meta: Bytes,
     /// What Serf's users see.
@@ -114,9 +111,16 @@ pub struct Member {
     pub status_ltime: u64,
     /// Protocol versions.
     pub versions: Versions,
+    /// Its address on a network that we are on as well ([`crate::Config::networks`]), if it is not the one that it announces.
+    pub route: Option<Arc<SocketAddr>>,
 }
 
 impl Member {
+    /// Where this node sends to it.
+    pub fn reached_at(&self) -> SocketAddr {
+        self.route.as_deref().copied().unwrap_or(self.addr)
+    }
+
     /// Decodes its tags.
     pub fn tags(&self) -> Tags {
         tags::decode(&self.meta)

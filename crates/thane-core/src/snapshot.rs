@@ -111,7 +111,8 @@ impl Record {
     /// What is to be written down of an event; nothing of most.
     pub fn of(event: &Event) -> Option<Self> {
         // The address at which we reach it: that is what is wanted after a restart.
-        let peer = |member: &crate::Member| Peer { name: Arc::clone(&member.name), addr: member.reached_at };
+        let peer =
+            |member: &crate::Member| Peer { name: Arc::clone(&member.name), addr: member.reached_at() };
         match event {
             // Differs from Serf: there a new address is only seen when the member joins again.
             Event::Joined(change) | Event::Updated(change) => Some(Self::Alive(peer(&change.member))),

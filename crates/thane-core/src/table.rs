@@ -41,7 +41,7 @@ pub(crate) struct Entry {
     pub(crate) ip: IpAddr,
     pub(crate) port: u16,
     /// Where it is to be reached, if that is not the address that it announces. Few members have one.
-    route: Option<Box<SocketAddr>>,
+    route: Option<Arc<SocketAddr>>,
     pub(crate) meta: Bytes,
     pub(crate) versions: [u8; 6],
     pub(crate) incarnation: u32,
@@ -105,7 +105,7 @@ impl Entry {
         if self.route.as_deref() == route.as_ref() {
             return false;
         }
-        self.route = route.map(Box::new);
+        self.route = route.map(Arc::new);
         self.measured = None;
         self.answered = None;
         true
@@ -149,7 +149,6 @@ impl Entry {
         Member {
             name: self.name.clone(),
             addr: self.addr(),
-            reached_at: self.reached_at(),
             meta: self.meta.clone(),
             status: self.status.unwrap_or(Status::Left),
             state: self.state,
@@ -157,6 +156,7 @@ impl Entry {
             incarnation: self.incarnation,
             status_ltime: self.status_ltime,
             versions: Versions::from_bytes(self.versions),
+            route: self.route.clone(),
         }
     }
 }

@@ -44,13 +44,10 @@ fn choose_of_machine(interfaces: &[Interface], text: &str) -> Result<Option<IpAd
         let bits = if network.is_ipv4() { 32 } else { 128 };
         let prefix: u32 = prefix.parse().ok().filter(|prefix| *prefix <= bits).ok_or_else(wrong)?;
         let own = || interfaces.iter().map(Interface::ip);
-        return match own().find(|ip| is_within(*ip, network, prefix)) {
-            Some(ip) => Ok(Some(ip)),
-            None => {
-                let list = own().map(|ip| ip.to_string()).collect::<Vec<_>>().join(", ");
-                Err(format!("no address of this machine is in {text}; it has {list}"))
-            }
-        };
+        return own().find(|ip| is_within(*ip, network, prefix)).map(Some).ok_or_else(|| {
+            let list = own().map(|ip| ip.to_string()).collect::<Vec<_>>().join(", ");
+            format!("no address of this machine is in {text}; it has {list}")
+        });
     }
     if interfaces.iter().all(|interface| interface.name != text) {
         return Ok(None);

@@ -301,7 +301,8 @@ impl Builder {
         let networks = self.resolve_networks(advertise, sockets.addr.port()).await?;
         let snapshot = self.open_snapshot().await?;
         let files = Files { keyring: self.keyring_file.take(), snapshot };
-use thane_core::{Config, Delegate, Key, Keyring, Network, Seed, Tags};
+        let seeds = std::mem::take(&mut self.seeds);
+        let mut config = self.config(name, advertise, networks, sockets.addr.port());
         config.persist_keyring |= files.keyring.is_some();
         driver::start(config, seed()?, sockets, files, Names { resolver, seeds })
     }

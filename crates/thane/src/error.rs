@@ -15,8 +15,7 @@ pub enum StartError {
     /// An address of the builder cannot be read, or its name cannot be resolved.
     #[error("{field} address {value:?} cannot be used: {problem}")]
     Address {
-        /// `bind`, `advertise` or `DNS server`.
-        /// `bind`, `advertise` or `network`.
+        /// `bind`, `advertise`, `network` or `DNS server`.
         field: &'static str,
         /// What was given.
         value: String,

@@ -78,15 +78,9 @@ pub use thane_core::{
     AnswerWay, BroadcastTimeout, Candidate, Cause, Change, CoalesceConfig, CommandError, Config, ConfigError,
     Coordinate, Counters, Delegate, DroppedPacket, Evidence, ExchangeError, JoinFailure, Key, KeyCommand,
     KeyError, KeyReport, Keyring, LastAnswer, Layer, Level, LifeState, Measure, Measurement, Measurements,
-    Member, MemberEventKind, NAME_BYTES_MAX, Notice, Path, Pattern, PatternError, Periods, ProbeFailure,
-    Prune, Replay, State, Stats, Status, StopReason, Tags, TcpProbe, Time, USER_EVENT_BYTES_MAX, UserEvent,
-    Versions, Veto,
-    AnswerWay, BroadcastTimeout, Cause, Change, CoalesceConfig, CommandError, Config, ConfigError,
-    Coordinate, Counters, DroppedPacket, Evidence, ExchangeError, JoinFailure, Key, KeyCommand, KeyError,
-    KeyReport, Keyring, LastAnswer, Layer, Level, LifeState, Member, MemberEventKind, NAME_BYTES_MAX,
-    NETWORKS_MAX, NETWORKS_TAG, Network, Notice, Path, Pattern, PatternError, Periods, ProbeFailure, Prune,
-    Replay, State, Stats, Status, StopReason, Tags, TcpProbe, Time, USER_EVENT_BYTES_MAX, UserEvent,
-    Versions, announced_tags,
+    Member, MemberEventKind, NAME_BYTES_MAX, NETWORKS_MAX, NETWORKS_TAG, Network, Notice, Path, Pattern,
+    PatternError, Periods, ProbeFailure, Prune, Replay, State, Stats, Status, StopReason, Tags, TcpProbe,
+    Time, USER_EVENT_BYTES_MAX, UserEvent, Versions, Veto, announced_tags,
 };
 
 /// The README's example must compile.

@@ -11,8 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use thane_core::{
     BroadcastTimeout, CommandError, Config, Coordinate, Counters, DroppedPacket, Evidence, LastAnswer,
-    LifeState, Measurements, Member, Node as Core, Prune, Replay, Stats, Tags, Time, vivaldi,
-    LifeState, Member, Network, Node as Core, Prune, Replay, Stats, Tags, Time, vivaldi,
+    LifeState, Measurements, Member, Network, Node as Core, Prune, Replay, Stats, Tags, Time, vivaldi,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;

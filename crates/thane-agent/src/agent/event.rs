@@ -221,6 +221,7 @@ pub(crate) mod tests {
                 delegate_max: 5,
                 delegate_current: 5,
             },
+            route: None,
         }
     }
 

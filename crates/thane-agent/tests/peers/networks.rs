@@ -31,7 +31,7 @@ fn site(cluster: &Cluster, networks: bool) -> [Agent; 2] {
         }
         agents.push(launch.start());
     }
-    agents.try_into().unwrap()
+    agents.try_into().expect("two agents were started")
 }
 
 #[test]

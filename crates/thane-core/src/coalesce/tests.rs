@@ -19,7 +19,6 @@ fn change(name: &str, role: &str) -> Change {
     let member = Member {
         name: name.into(),
         addr: "127.0.0.1:7946".parse().unwrap(),
-        reached_at: "127.0.0.1:7946".parse().unwrap(),
         meta: tags::encode(&own_tags).into(),
         status: Status::Alive,
         state: State::Alive,
@@ -27,6 +26,7 @@ fn change(name: &str, role: &str) -> Change {
         incarnation: 1,
         status_ltime: 1,
         versions: Versions::default(),
+        route: None,
     };
     Change { member, cause: Cause::Announced { incarnation: 1, via: Path::Local } }
 }

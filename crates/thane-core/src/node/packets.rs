@@ -119,7 +119,7 @@ impl Node {
             });
             return;
         }
-        let to = reply_address(ping.source_addr, ping.source_port, from);
+        let to = self.way_to(ping.source_node, reply_address(ping.source_addr, ping.source_port, from));
         let mut message = Vec::new();
         let payload = self.ack_payload();
         Ack { seq: ping.seq, payload: payload.as_deref() }.encode(&mut message);
@@ -145,6 +145,7 @@ impl Node {
         let to = self.way_to(request.node, SocketAddr::new(target.to_canonical(), port));
         let seq = self.next_seq();
         let requester = reply_address(request.source_addr, request.source_port, from);
+        let requester = self.way_to(request.source_node, requester);
         self.relayed_pings.insert(
             seq,
             RelayedPing { requester, seq: request.seq, wants_nack: request.nack, overdue: false },

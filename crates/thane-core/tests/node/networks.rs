@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use thane_core::{Config, NETWORKS_TAG, Network, Node, QueryParams, Seed, State, Time};
-use thane_wire::gossip::{IndirectPing, Message, ip_bytes};
+use thane_wire::gossip::{IndirectPing, Message, Ping, ip_bytes};
 use thane_wire::tags::{self, Tags};
 
 use super::support::{Bench, VERSIONS, addr, addr_of, alive_with, encode, ms, quiet};
@@ -59,7 +59,7 @@ fn a_member_on_our_network_is_reached_there_and_answers_come_back_the_way_the_pi
     assert_eq!(next_ping(&mut bench), (on_site(2), Vec::new(), 0));
     let member = bench.node.member("b").unwrap();
     assert_eq!(
-        (member.addr, member.reached_at),
+        (member.addr, member.reached_at()),
         (addr_of(2), on_site(2)),
         "the cluster sees what it announces"
     );
@@ -100,13 +100,13 @@ fn a_member_that_changes_its_networks_is_reached_elsewhere_from_then_on() {
         (4, "site=10.0.0.2:1", addr("10.0.0.2:1")),
     ] {
         announce(&mut bench, "b", 2, incarnation, networks);
-        assert_eq!(bench.node.member("b").unwrap().reached_at, expected, "{networks:?}");
+        assert_eq!(bench.node.member("b").unwrap().reached_at(), expected, "{networks:?}");
     }
     // Its return from death is an announcement like any other.
     bench.run(ms(30_000));
     assert_ne!(bench.node.member("b").unwrap().state, State::Alive, "nobody answered");
     announce(&mut bench, "b", 2, 9, "site=10.0.0.7:7946");
-    assert_eq!(bench.node.member("b").unwrap().reached_at, on_site(7));
+    assert_eq!(bench.node.member("b").unwrap().reached_at(), on_site(7));
 }
 
 #[test]
@@ -143,6 +143,21 @@ fn a_relay_reaches_the_target_over_the_network_that_it_shares_with_it() {
             matches!(Message::decode(&message), Ok(Message::Ping(_))).then_some(to)
         });
         assert_eq!(pinged, Some(expected), "{node} at {target:?}");
+    }
+}
+
+/// It names the address that it announces, as whoever knows of no networks does.
+#[test]
+fn a_ping_of_a_member_on_our_network_is_answered_there() {
+    let mut bench = Bench::new(Config { probe_interval: ms(3_600_000), ..on_both() });
+    announce(&mut bench, "b", 2, 1, "site=10.0.0.2:7946");
+    for (source_node, expected) in [("b", on_site(2)), ("nobody", addr_of(2))] {
+        let (ip, len) = ip_bytes(addr_of(2).ip());
+        let source_addr = &ip[..len];
+        let ping = Ping { seq: 3, node: "a", source_addr, source_port: 7946, source_node };
+        bench.tell(&encode(&Message::Ping(ping)));
+        let answered: Vec<SocketAddr> = bench.take_messages().into_iter().map(|(to, _message)| to).collect();
+        assert_eq!(answered, [expected], "{source_node}");
     }
 }
 

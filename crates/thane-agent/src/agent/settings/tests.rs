@@ -110,6 +110,44 @@ async fn an_advertised_address_without_a_port_gets_serfs_and_a_warning() {
     }
 }
 
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn sf_256_a_network_or_an_interface_of_the_machine_can_be_advertised() {
+    for (given, expected) in [
+        ("lo", "127.0.0.1:7946"),
+        ("lo:7950", "127.0.0.1:7950"),
+        ("127.0.0.0/8", "127.0.0.1:7946"),
+        ("127.0.0.0/8:7950", "127.0.0.1:7950"),
+    ] {
+        let place = settings(&["-bind=127.0.0.1", &format!("-advertise={given}")]).place().await.unwrap();
+        assert_eq!(place.advertise, Some(expected.parse().unwrap()), "{given}");
+    }
+    let found = refusal(&["-advertise=198.51.100.0/24"]).await;
+    assert!(
+        found.starts_with("Invalid advertise address: no address of this machine is in 198.51"),
+        "{found}"
+    );
+}
+
+#[tokio::test]
+async fn sf_256_networks_have_names_and_one_address_each() {
+    let found = settings(&["-advertise-network=lan=10.0.0.1:7", "-advertise-network=wan"]);
+    assert_eq!(found.networks, [("lan".to_owned(), Some("10.0.0.1:7".to_owned())), ("wan".to_owned(), None)]);
+    for (given, message) in [
+        ("=10.0.0.1", "Invalid network: '=10.0.0.1'; write -advertise-network=NAME=ADDRESS"),
+        ("lan=", "Invalid network: 'lan='"),
+        ("a b", "Invalid network: 'a b'"),
+    ] {
+        let found = refusal(&[&format!("-advertise-network={given}")]).await;
+        assert!(found.starts_with(message), "{given}: {found}");
+    }
+    let twice = refusal(&["-advertise-network=lan=10.0.0.1", "-advertise-network=lan"]).await;
+    assert!(twice.starts_with("Invalid network: 'lan' is named twice"), "{twice}");
+    let many: Vec<String> = (0..=NETWORKS_MAX).map(|n| format!("-advertise-network=n{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert!(refusal(&many).await.starts_with("Invalid networks: 17 are too many; at most 16"));
+}
+
 fn from_file(text: &str) -> Result<Settings, String> {
     let directory = crate::agent::test_directory::TestDirectory::new("settings");
     let path = directory.path("c.json");
