@@ -34,7 +34,7 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("bind_port_only", "a port alone means 0.0.0.0, and a private address is announced"),
     ("sig_int_before_ready", "an interrupt during -join leaves"),
     ("cfg_disable_coordinates", "disable_coordinates is honoured"),
-    ("sig_usr1", "how long a round of gossip took is not measured"),
+    ("sig_usr1", "an agent's own announcement is no message that it received"),
     ("snapshot_life", "the snapshot is written within half a second"),
 ];
 

@@ -219,7 +219,15 @@ mod tests {
         let reloaded: Vec<&str> = KEYS.iter().filter(|key| key.reloads).map(|key| key.name).collect();
         assert_eq!(
             reloaded,
-            ["tags", "role", "event_handlers", "log_level", "leave_on_terminate", "skip_leave_on_interrupt"]
+            [
+                "tags",
+                "role",
+                "event_handlers",
+                "event_handler_timeout",
+                "log_level",
+                "leave_on_terminate",
+                "skip_leave_on_interrupt"
+            ]
         );
     }
 }
