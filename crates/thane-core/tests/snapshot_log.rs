@@ -314,11 +314,8 @@ fn the_lost_are_remembered_until_they_are_found() {
 
 #[test]
 fn the_lost_in_a_file_are_bounded() {
-    let mut file = String::new();
-    for at in 0..3000 {
-        file += &format!("# lost: m{at:04} 10.0.0.9:7946\n");
-    }
-    let mut log = log_of(file.as_bytes());
+    let lines: Vec<String> = (0..3000).map(|at| format!("# lost: m{at:04} 10.0.0.9:7946\n")).collect();
+    let mut log = log_of(lines.concat().as_bytes());
     assert_eq!(log.restored("").lost.len(), 1024);
     log.record(Record::Lost(peer("one more", 1)));
     assert_eq!(log.restored("").lost.len(), 1024);
