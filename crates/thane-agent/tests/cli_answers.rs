@@ -6,7 +6,9 @@ mod support;
 
 use support::fake_agent::{Reply, agent, ask, member, with_members};
 use support::{check_stderr, goldens, tell_compat, thane};
-use thane_wire::rpc::{EventName, MemberEvent, QueryEvent, Record, Request, UserEvent};
+use thane_wire::rpc::{
+    EventName, MemberEvent, QueryEvent, QueryRecord, QueryRecordKind, Record, Request, UserEvent,
+};
 
 #[test]
 fn tokens_and_addresses_are_used_as_recorded() {
@@ -110,4 +112,65 @@ fn an_agent_that_hangs_up_is_told_of() {
         (answer.stdout.as_str(), answer.exit_code),
         ("Error retrieving members: client closed\n", Some(1))
     );
+}
+
+/// Two of three members answer a query; the third does not, and the query goes on for an hour unless it is `over`.
+fn two_answers(over: bool) -> String {
+    agent("", move |seq, request| {
+        let mut reply = Reply::new(seq, "", None);
+        if let Request::Query(query) = request {
+            assert!(query.end_when_answered, "the agent is to end it when all have answered");
+            let mut add = |kind, from: &str, payload: Option<&[u8]>| {
+                let record =
+                    QueryRecord { kind, from: from.to_owned(), payload: payload.map(<[u8]>::to_vec) };
+                Record::Result(record).encode(seq, &mut reply.bytes);
+            };
+            for name in ["alpha", "beta"] {
+                add(QueryRecordKind::Ack, name, None);
+                add(QueryRecordKind::Response, name, Some(name.as_bytes()));
+            }
+            if over {
+                add(QueryRecordKind::Done, "", None);
+            }
+        }
+        reply
+    })
+}
+
+#[test]
+fn sf_509_a_query_ends_with_the_first_answers_or_with_a_quorum() {
+    let going_on = two_answers(false);
+    for (flags, responses) in [
+        (&["-first=1"][..], 1),
+        (&["-first=2"], 2),
+        (&["-quorum=1"], 1),
+        (&["-quorum=2"], 2),
+        (&["-first=1", "-quorum=2"], 2),
+    ] {
+        let answer = ask(&going_on, &[&["query"], flags, &["load"]].concat());
+        assert_eq!((answer.exit_code, answer.stderr.as_str()), (Some(0), ""), "{flags:?}: {answer:?}");
+        assert!(answer.stdout.ends_with(&format!("Total Responses: {responses}\n")), "{flags:?}: {answer:?}");
+        let answer = ask(&going_on, &[&["query", "-format=json"], flags, &["load"]].concat());
+        let document: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+        assert_eq!(document["Responses"].as_object().unwrap().len(), responses, "{flags:?}");
+    }
+}
+
+#[test]
+fn sf_509_a_quorum_that_is_missed_is_a_failure_with_all_that_came() {
+    let over = two_answers(true);
+    for (flags, exit_code, stderr) in [
+        (&["-first=3"][..], 0, ""),
+        (&["-quorum=2"], 0, ""),
+        (&["-quorum=3"], 1, "Quorum not reached: 2 of 3 members answered.\n"),
+        (&["-first=1", "-quorum=3"], 1, "Quorum not reached: 2 of 3 members answered.\n"),
+    ] {
+        let answer = ask(&over, &[&["query"], flags, &["load"]].concat());
+        assert_eq!(
+            (answer.exit_code, answer.stderr.as_str()),
+            (Some(exit_code), stderr),
+            "{flags:?}: {answer:?}"
+        );
+        assert!(answer.stdout.ends_with("Total Acks: 2\nTotal Responses: 2\n"), "{flags:?}: {answer:?}");
+    }
 }

@@ -38,7 +38,8 @@ pub struct QueryParams {
 /// When a query ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum QueryEnd {
-    /// As soon as every live member that is meant has answered (and acknowledged, if asked to), at the latest at the deadline.
+    /// As soon as every live member that is meant has answered (and acknowledged, if asked to), at the latest at the deadline. A member that
+    /// fails or leaves meanwhile is not waited for, nor is one that joins meanwhile.
     #[default]
     WhenAnswered,
     /// Only at the deadline, as in Serf.

@@ -94,7 +94,7 @@ fn named(name: &str) -> Query {
 }
 
 #[test]
-fn a_query_may_end_when_all_have_answered() {
+fn sf_398_a_query_over_the_rpc_may_end_when_all_have_answered() {
     let (alpha, _beta) =
         pair(&["-node=alpha", "-event-handler=query=echo a"], &["-node=beta", "-event-handler=query=echo b"]);
     let start = Instant::now();

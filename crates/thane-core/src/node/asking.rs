@@ -46,8 +46,9 @@ struct Asked {
     wants_acks: bool,
     acks: BTreeSet<Arc<str>>,
     responses: BTreeSet<Arc<str>>,
-    /// How many members are meant, if the query ends when these have answered.
-    expected: Option<usize>,
+    /// Who is meant and has not answered, if the query ends with the last of them. Who fails or leaves is taken off; who joins later may
+    /// answer, but nobody waits for it.
+    awaited: Option<BTreeSet<Arc<str>>>,
     deadline: TimerKey,
 }
 
@@ -140,7 +141,7 @@ impl Node {
         if message.len() > room {
             return Err(CommandError::NeverFits { size: message.len(), room });
         }
-        let expected = (params.end == QueryEnd::WhenAnswered).then(|| self.count_meant(&query));
+        let awaited = (params.end == QueryEnd::WhenAnswered).then(|| self.names_meant(&query));
         let is_vote = matches!(purpose, Purpose::Vote(_));
         let deadline = self.timers.set(self.now + timeout, Timer::QueryEnd { ltime: wire.0, id: wire.1 });
         let asked = Asked {
@@ -148,7 +149,7 @@ impl Node {
             wants_acks: params.request_ack,
             acks: BTreeSet::new(),
             responses: BTreeSet::new(),
-            expected,
+            awaited,
             deadline,
         };
         self.asking.asked.insert(wire, asked);
@@ -161,12 +162,34 @@ impl Node {
         Ok(())
     }
 
-    /// How many live members the query means, as far as we know their tags.
-    fn count_meant(&mut self, query: &Query<'_>) -> usize {
+    /// The live members that the query means, as far as we know their tags.
+    fn names_meant(&mut self, query: &Query<'_>) -> BTreeSet<Arc<str>> {
         let alive = |status| matches!(status, Some(Status::Alive | Status::Leaving));
         let live = self.table.iter().filter(|(_, entry)| entry.is_live() && alive(entry.status));
         let live: Vec<MemberId> = live.map(|(id, _)| id).collect();
-        live.into_iter().filter(|id| self.is_meant(query, *id)).count()
+        let mut meant = BTreeSet::new();
+        for id in live {
+            if self.is_meant(query, id) {
+                meant.insert(self.table[id].name.clone());
+            }
+        }
+        meant
+    }
+
+    /// A member failed or left: nobody waits for its answers any longer, and what waited for it alone is over.
+    pub(super) fn no_longer_awaited(&mut self, name: &str) {
+        let mut over = Vec::new();
+        for (wire, asked) in &mut self.asking.asked {
+            if let Some(awaited) = &mut asked.awaited
+                && awaited.remove(name)
+                && awaited.is_empty()
+            {
+                over.push(*wire);
+            }
+        }
+        for wire in over {
+            self.query_over(wire);
+        }
     }
 
     // ---- replies ----
@@ -211,10 +234,13 @@ impl Node {
             Purpose::Keys(round) if !is_ack => round.count(&from, payload),
             Purpose::Vote(_) | Purpose::Keys(_) => {}
         }
-        let all = asked.expected.is_some_and(|expected| {
-            asked.responses.len() >= expected && (!asked.wants_acks || asked.acks.len() >= expected)
-        });
-        if all {
+        let is_done = asked.responses.contains(response.from)
+            && (!asked.wants_acks || asked.acks.contains(response.from));
+        if is_done
+            && let Some(awaited) = &mut asked.awaited
+            && awaited.remove(response.from)
+            && awaited.is_empty()
+        {
             self.query_over(wire);
         }
     }

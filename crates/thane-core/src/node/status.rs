@@ -121,6 +121,8 @@ impl Node {
             }
             Some(Status::Left | Status::Failed) | None => self.record(id, &cause),
         }
+        let name = self.table[id].name.clone();
+        self.no_longer_awaited(&name);
     }
 
     pub(super) fn member_updated(&mut self, id: MemberId, cause: Cause) {

@@ -11,6 +11,7 @@ use thane_wire::filter::Filter;
 use thane_wire::gossip::Message;
 use thane_wire::serf::{QUERY_FLAG_ACK, Query, QueryResponse, SerfMessage};
 
+use super::net::Net;
 use super::support::{Bench, addr, addr_of, alive_with, hex, ms, quiet, text, unhex, user};
 
 const ORIGINATOR: &str = "127.0.0.1:27999";
@@ -331,4 +332,94 @@ fn queries_are_filtered_by_the_configured_tags() {
         bench.tell(&user(&ask(4, "^$")));
         assert_eq!(bench.take_messages().len(), 1, "protocol {protocol}");
     }
+}
+
+/// Node 0 asks everybody; each node in `answering` answers at once.
+fn ask_all(net: &mut Net, answering: &[usize]) -> QueryId {
+    let params = QueryParams { request_ack: true, timeout: Some(ms(600_000)), ..QueryParams::default() };
+    let now = net.now;
+    let query = net.nodes[0].node.query(now, "load", b"", &params).unwrap();
+    net.pump();
+    let heard =
+        |net: &Net, at: &usize| net.nodes[*at].events.iter().any(|event| matches!(event, Event::Query(_)));
+    assert!(net.run_until(ms(10_000), |net| answering.iter().all(|at| heard(net, at))), "the query spreads");
+    for at in answering {
+        let token = net.nodes[*at].events.iter().find_map(|event| match event {
+            Event::Query(query) => Some(query.token),
+            _ => None,
+        });
+        let now = net.now;
+        net.nodes[*at].node.respond(now, token.unwrap(), b"0.42").unwrap();
+    }
+    net.pump();
+    query
+}
+
+fn is_over(net: &Net, query: QueryId) -> bool {
+    net.nodes[0].replies.contains(&(query, QueryReply::Done))
+}
+
+fn responses(net: &Net) -> usize {
+    net.nodes[0].replies.iter().filter(|(_, reply)| matches!(reply, QueryReply::Response { .. })).count()
+}
+
+#[test]
+fn sf_398_a_query_ends_when_all_who_can_answer_have() {
+    let mut net = Net::joined(3);
+    let query = ask_all(&mut net, &[0, 1]);
+    assert!(!net.run_until(ms(30_000), |net| is_over(net, query)), "one has not answered");
+    assert_eq!(responses(&net), 2);
+
+    let mut net = Net::joined(3);
+    let asked = net.now;
+    let query = ask_all(&mut net, &[0, 1, 2]);
+    assert!(net.run_until(ms(10_000), |net| is_over(net, query)), "all have answered");
+    assert!(net.now.since(asked) < ms(20_000) && responses(&net) == 3);
+}
+
+#[test]
+fn sf_398_a_member_that_fails_during_the_query_is_not_waited_for() {
+    let mut net = Net::joined(3);
+    net.down.insert(2);
+    let query = ask_all(&mut net, &[0, 1]);
+    assert!(!is_over(&net, query), "it is still held for alive");
+    let failed = |net: &Net| net.status(0, "n2") == Some(thane_core::Status::Failed);
+    assert!(net.run_until(ms(60_000), |net| failed(net) || is_over(net, query)));
+    assert!(failed(&net) && is_over(&net, query), "its failure ends the query");
+    assert_eq!(responses(&net), 2);
+}
+
+#[test]
+fn sf_398_the_answer_of_a_member_that_joined_later_is_told_and_ends_nothing() {
+    let mut bench = recorded_node();
+    let meet = |bench: &mut Bench, name: &str, n| {
+        bench.tell(&alive_with(name, 1, addr_of(n), META, &[1, 5, 2, 2, 5, 5]));
+        bench.take_gossip();
+    };
+    meet(&mut bench, "b", 2);
+    let params = QueryParams { timeout: Some(ms(60_000)), ..QueryParams::default() };
+    let ltime = bench.node.stats().query_time;
+    let query = bench.node.query(bench.now, "load", b"", &params).unwrap();
+    bench.collect();
+    let id = bench.take_gossip().iter().find_map(|message| match Message::decode(message).unwrap() {
+        Message::User(message) => match SerfMessage::decode(message).unwrap() {
+            SerfMessage::Query(query) => Some(query.id),
+            _ => None,
+        },
+        _ => None,
+    });
+    meet(&mut bench, "late", 3);
+    bench.clear();
+    let answer = |bench: &mut Bench, from: &str| {
+        let response = QueryResponse { ltime, id: id.unwrap(), from, flags: 0, payload: Some(b"x") };
+        bench.tell(&user(&encode(&SerfMessage::QueryResponse(response))));
+        std::mem::take(&mut bench.replies)
+    };
+    // Two are meant; with the late one two have answered, but not those two.
+    for from in ["late", "b"] {
+        let replies = answer(&mut bench, from);
+        assert!(matches!(&replies[..], [(of, QueryReply::Response { .. })] if *of == query), "{replies:?}");
+    }
+    let replies = answer(&mut bench, "self");
+    assert_eq!(replies.last(), Some(&(query, QueryReply::Done)), "{replies:?}");
 }
