@@ -1,6 +1,6 @@
 //! Addresses as people write them.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 
 use thane_core::JoinFailure;
 use tokio::task::JoinSet;
@@ -162,6 +162,11 @@ fn split_join(text: &str, default_port: u16) -> Result<Place, String> {
     let (host, port) = split_port(host_port)?;
     if host.is_empty() {
         return Err("the host is empty; give an address or a name".to_owned());
+    }
+    if host.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_unicast_link_local()) {
+        return Err(format!(
+            "{host} is link-local: name the interface that it is on, as in [{host}%eth0]:7946"
+        ));
     }
     Ok(Place::new(host, port, default_port))
 }

@@ -21,6 +21,7 @@ mod end;
 mod goldens;
 mod handler_goldens;
 mod handlers;
+mod ipv6;
 mod log_goldens;
 #[cfg(target_os = "linux")]
 mod own_host;

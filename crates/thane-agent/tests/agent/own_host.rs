@@ -13,7 +13,7 @@ pub(crate) const NAME: &str = "serfhost";
 const WAYS: [&[&str]; 2] =
     [&["--net", "--uts", "--mount"], &["--map-root-user", "--net", "--uts", "--mount"]];
 
-/// Loopback, `v0`, `v1` without an address, and no system log. The first argument is `v0`'s address, or empty.
+/// Loopback, `v0`, `v1` without an address, and no system log. The first argument are `v0`'s addresses.
 const SET_UP: &str = r#"set -e
 hostname serfhost
 ip link set lo up
@@ -22,7 +22,12 @@ ip link set v1 addrgenmode none
 ip link set v0 addrgenmode none
 ip link set v0 up
 ip link set v1 up
-[ -z "$1" ] || ip address add "$1" dev v0
+for address in $1; do
+    case $address in
+        *:*) ip address add "$address" dev v0 nodad ;;
+        *) ip address add "$address" dev v0 ;;
+    esac
+done
 for socket in /dev/log /var/run/syslog /var/run/log; do
     [ ! -S "$socket" ] || mount --bind /dev/null "$socket"
 done
@@ -46,7 +51,7 @@ impl OwnHost {
         WAY.get_or_init(|| (0..WAYS.len()).find(works)).map(|way| Self { way })
     }
 
-    /// What starts a program on a new host, whose interface `v0` has this address.
+    /// What starts a program on a new host, whose interface `v0` has these addresses, with spaces between.
     pub(crate) fn start(self, v0: &str, program: &str, arguments: &[String]) -> Command {
         let mut command = Command::new("unshare");
         command.args(WAYS[self.way]).args(["--", "sh", "-c", SET_UP, "sh", v0, program]).args(arguments);

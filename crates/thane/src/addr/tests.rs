@@ -36,6 +36,10 @@ fn unusable_addresses_to_join_are_explained() {
         ("10.0.0.1:http", "\"http\" is no port"),
         ("[::1", "brackets"),
         ("[[::1]]:80", "brackets"),
+        (
+            "[fe80::1]:80",
+            "fe80::1 is link-local: name the interface that it is on, as in [fe80::1%eth0]:7946",
+        ),
     ] {
         let problem = split_join(text, 7946);
         assert!(problem.as_ref().is_err_and(|problem| problem.contains(part)), "{text:?}: {problem:?}");
