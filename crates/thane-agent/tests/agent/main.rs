@@ -27,5 +27,6 @@ mod log_goldens;
 mod own_host;
 mod queries;
 mod recorded;
+mod reload;
 mod start;
 mod stress;

@@ -168,3 +168,36 @@ fn a_script_that_never_ends_holds_up_neither_the_agent_nor_its_end() {
         _ = Command::new("kill").arg(script).status();
     }
 }
+
+/// Papercut 45: Serf tries again in a tight loop, with a log line each.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_agent_without_free_descriptors_says_so_once_and_waits_before_it_accepts_again() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_thane"), "agent"]);
+    command.args(["-node=alpha", "-profile=local", "-bind=127.0.0.1:0", "-rpc-addr=127.0.0.1:0"]);
+    let agent = Agent::run(command);
+    agent.wait_for("Log data will now stream in");
+    let address = agent.address("RPC addr");
+    let clients: Vec<_> = (0..60).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
+    let failed = "[ERR] agent.ipc: Failed to accept client: ";
+    agent.wait_for(failed);
+    // What a tight loop would cost in this time: all of it.
+    let (before, window) = (cpu_ticks(agent.id()), Duration::from_secs(1));
+    thread::sleep(window);
+    let spent = cpu_ticks(agent.id()) - before;
+    assert!(spent < 50, "{spent} of 100 ticks were spent on nothing");
+    assert_eq!(agent.said().matches(failed).count(), 1, "{}", agent.said());
+    drop(clients);
+    // Once there are descriptors again, clients are answered.
+    let mut client = Client::connect(&address);
+    assert_eq!(client.ask(1, &Request::Handshake { version: 1 }, 1), [ok(1)]);
+}
+
+/// Processor time of a process, in hundredths of a second. (Linux: `/proc/PID/stat`, fields 14 and 15.)
+#[cfg(target_os = "linux")]
+fn cpu_ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_name, fields) = stat.rsplit_once(')').unwrap();
+    fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
