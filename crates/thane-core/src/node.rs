@@ -130,6 +130,8 @@ pub struct Node {
     now: Time,
     timers: Timers,
     outputs: VecDeque<Output>,
+    /// Packets so far in which users' messages went along; every fourth is theirs first.
+    mixed_packets: u32,
     /// Whether we have exchanged state with anybody in this life, or knew others in the last one.
     has_cluster: bool,
     counters: Counters,
@@ -237,6 +239,7 @@ impl Node {
             now,
             timers: Timers::default(),
             outputs: VecDeque::new(),
+            mixed_packets: 0,
             has_cluster: false,
             counters: Counters::default(),
             measurements: None,

@@ -260,6 +260,28 @@ fn a_file_is_compacted_when_it_is_long_for_what_it_says() {
     assert!(!log.wants_compaction());
 }
 
+/// Serf: `snapshot.go`, `snapshotMaxSize`.
+#[test]
+fn files_are_compacted_when_they_are_as_long_as_recorded() {
+    let all: Value = serde_json::from_str(include_str!("vectors/serf/small.json")).unwrap();
+    let rows = all["snapshot_compaction"].as_array().unwrap();
+    for row in rows {
+        let alive = row["alive_nodes"].as_u64().unwrap();
+        let limit = row["compact_when_file_larger_than"].as_u64().unwrap() as usize;
+        let mut file: Vec<u8> =
+            (0..alive).flat_map(|n| format!("alive: n{n} 10.0.0.1:7946\n").into_bytes()).collect();
+        let padding = limit - file.len();
+        file.push(b'#');
+        file.resize(file.len() + padding - 2, b' ');
+        file.push(b'\n');
+        assert_eq!(file.len(), limit);
+        assert!(!log_of(&file).wants_compaction(), "{row}");
+        file.insert(file.len() - 1, b' ');
+        assert!(log_of(&file).wants_compaction(), "{row}");
+    }
+    eprintln!("compat: when snapshots are compacted | cases={0} same={0} listed=0", rows.len());
+}
+
 #[test]
 fn after_lost_records_the_whole_state_sets_things_right() {
     let (mut log, mut file) = life();

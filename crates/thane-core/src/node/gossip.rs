@@ -76,25 +76,42 @@ impl Node {
     /// Fills `room` bytes: statements about members first, then intents, queries and events.
     ///
     /// Differs from Serf: while others wait, statements get at most three quarters of a packet at first, so that a restless cluster
-    /// does not starve its users' messages; what the others leave is theirs again.
+    /// does not starve its users' messages; what the others leave is theirs again. And one packet in four is filled the other way
+    /// round, so that neither many intents nor the size of an event keeps it waiting.
     fn take_gossip(&mut self, room: usize, out: &mut Vec<Bytes>) {
         if self.nothing_to_gossip() {
             return;
         }
-        let others_wait = !(self.intents.is_empty() && self.queries.is_empty() && self.events.is_empty());
-        let first = if others_wait { room / 4 * 3 } else { room };
-        let mut used = self.take_statements(first, out);
-        let statements = out.len();
-        if others_wait {
-            let limit = retransmit_limit(self.config.retransmit_mult, self.table.with_status());
-            for queue in [&mut self.intents, &mut self.queries, &mut self.events] {
-                used += queue.take(PART_BYTES, room - used, limit, COMPOUND_PARTS_MAX, out);
-            }
-            for message in &out[statements..] {
-                // Without memberlist's byte for messages of its users.
-                self.measure(Measure::MessageSent, (message.len() - 1) as f64);
-            }
+        if self.intents.is_empty() && self.queries.is_empty() && self.events.is_empty() {
+            self.take_statements(room, out);
+            return;
         }
+        self.mixed_packets = self.mixed_packets.wrapping_add(1);
+        if self.mixed_packets.is_multiple_of(4) {
+            let used = self.take_users_messages(room, true, out);
+            self.take_statements(room - used, out);
+        } else {
+            let used = self.take_statements(room / 4 * 3, out);
+            self.take_users_messages(room - used, false, out);
+        }
+    }
+
+    /// Takes what belongs to Serf's layer; from the last queue to the first if `events_first`. Gives the bytes taken.
+    fn take_users_messages(&mut self, room: usize, events_first: bool, out: &mut Vec<Bytes>) -> usize {
+        let limit = retransmit_limit(self.config.retransmit_mult, self.table.with_status());
+        let (mut used, before) = (0, out.len());
+        let mut queues = [&mut self.intents, &mut self.queries, &mut self.events];
+        if events_first {
+            queues.reverse();
+        }
+        for queue in queues {
+            used += queue.take(PART_BYTES, room - used, limit, COMPOUND_PARTS_MAX, out);
+        }
+        for message in &out[before..] {
+            // Without memberlist's byte for messages of its users.
+            self.measure(Measure::MessageSent, (message.len() - 1) as f64);
+        }
+        used
     }
 
     fn take_statements(&mut self, room: usize, out: &mut Vec<Bytes>) -> usize {

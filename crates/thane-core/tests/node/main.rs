@@ -14,6 +14,7 @@ mod properties;
 mod queries;
 mod rebirth;
 mod seeds;
+mod serf_rules;
 mod support;
 mod transitions;
 mod whole;
