@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use thane_core::{CommandError, Config, Event, Node, QueryParams, Seed, Status, Tags, Time};
+use thane_core::{
+    CommandError, Config, Event, Key, KeyCommand, Keyring, Node, Outcome, QueryParams, QueryReply, Seed,
+    Status, Tags, Time,
+};
 use thane_wire::filter::Filter;
-use thane_wire::serf::{Leave, PushPullState, Query, SerfMessage};
+use thane_wire::serf::{KeyResponse, Leave, PushPullState, Query, QueryResponse, SerfMessage};
 
 use super::support::{Bench, VERSIONS, addr_of, alive, alive_with, ms, quiet, user};
 
@@ -274,4 +277,138 @@ fn tags_take_512_bytes_and_not_one_more() {
     assert!(Node::new(config(largest + 1), Seed::from(1), Time::ZERO).is_err());
     assert_eq!(bench.node.set_tags(bench.now, tags(largest + 1)), Err(CommandError::TagsTooLarge));
     assert_eq!(bench.node.local().tags(), tags(largest), "nothing has changed");
+}
+
+/// What newer versions add to a message travels on, whoever passes it: the bytes are the received ones.
+#[test]
+fn a_gossiped_message_is_passed_on_with_all_that_it_carries() {
+    // A user event of time 5 named `e`, with one key more than there should be, and two bytes after its end.
+    let event =
+        b"\x03\x85\xa2CC\xc2\xa5LTime\x05\xa4Name\xa1e\xa7Payload\xc0\xa7Version\x92\x01\xc4\x01x\x00\x07";
+    let intent = b"\x01\x83\xa5LTime\x07\xa4Node\xa1z\xa4Zone\xa4west\x00";
+    for message in [&event[..], intent] {
+        let mut bench = Bench::new(quiet("a", addr_of(1)));
+        bench.tell(&alive("b", 1, addr_of(2)));
+        bench.take_gossip();
+        let heard = user(message);
+        bench.tell(&heard);
+        assert_eq!(bench.node.counters().messages_dropped, 0);
+        assert!(bench.take_gossip().iter().any(|sent| *sent == heard));
+    }
+}
+
+/// Differs from Serf, which keeps and passes on an intent about a member without a name.
+#[test]
+fn an_intent_about_nobody_is_not_kept() {
+    let mut bench = Bench::new(quiet("a", addr_of(1)));
+    bench.tell(&alive("b", 1, addr_of(2)));
+    bench.take_gossip();
+    for (node, passed_on) in [("", 0), ("somebody", 1)] {
+        let mut leave = Vec::new();
+        SerfMessage::Leave(Leave { ltime: 5, node, prune: false }).encode(&mut leave);
+        bench.tell(&user(&leave));
+        assert_eq!(bench.node.stats().intent_queue, passed_on, "{node:?}");
+    }
+}
+
+/// Serf's own test of a storm: two leaves of one member, with a return between them that nobody heard, go round once each.
+#[test]
+fn two_leaves_with_an_unheard_return_between_do_not_echo() {
+    let mut bench = Bench::new(quiet("a", addr_of(1)));
+    bench.tell(&alive("b", 1, addr_of(2)));
+    bench.take_gossip();
+    for round in 0..3 {
+        for ltime in [5, 7] {
+            let mut leave = Vec::new();
+            SerfMessage::Leave(Leave { ltime, node: "b", prune: false }).encode(&mut leave);
+            bench.tell(&user(&leave));
+        }
+        let expected = if round == 0 { 2 } else { 0 };
+        assert_eq!(bench.node.stats().intent_queue, expected, "round {round}");
+        bench.take_gossip();
+    }
+}
+
+/// The query that waits to be gossiped.
+fn asked(bench: &mut Bench) -> (u64, u32) {
+    let found = bench.take_gossip().into_iter().find_map(|message| {
+        match SerfMessage::decode(message.strip_prefix(&[8])?) {
+            Ok(SerfMessage::Query(query)) => Some((query.ltime, query.id)),
+            _ => None,
+        }
+    });
+    found.unwrap()
+}
+
+fn answer(bench: &mut Bench, (ltime, id): (u64, u32), flags: u32, payload: Option<&[u8]>) {
+    let mut message = Vec::new();
+    let response = QueryResponse { ltime, id, from: "b", flags, payload };
+    SerfMessage::QueryResponse(response).encode(&mut message);
+    bench.tell(&user(&message));
+}
+
+/// Serf: an ack that came while its query ended could end the asking node in 0.9.4.
+#[test]
+fn what_comes_after_the_end_of_a_query_is_nothing() {
+    let mut bench = Bench::new(quiet("a", addr_of(1)));
+    bench.tell(&alive("b", 1, addr_of(2)));
+    bench.take_gossip();
+    let params = QueryParams {
+        request_ack: true,
+        timeout: Some(ms(1_000)),
+        filter_nodes: vec!["b".into()],
+        ..QueryParams::default()
+    };
+    bench.node.query(bench.now, "q", b"", &params).unwrap();
+    bench.collect();
+    let query = asked(&mut bench);
+    answer(&mut bench, query, 1, None);
+    assert!(matches!(bench.replies.as_slice(), [(_, QueryReply::Ack { from })] if &**from == "b"));
+    bench.run(ms(1_000));
+    let ended = bench.replies.len();
+    for (flags, payload) in [(1, None), (0, Some(&b"late"[..]))] {
+        answer(&mut bench, query, flags, payload);
+    }
+    assert_eq!(bench.replies.len(), ended);
+    assert_eq!(bench.node.counters().query_responses_late, 2);
+}
+
+/// Serf: `query.go`, relayResponse, may choose the node that asked, whose copy then says what it has heard already.
+#[test]
+fn a_relay_never_goes_through_the_one_who_asked() {
+    let mut bench = Bench::new(quiet("a", addr_of(1)));
+    for n in 2..5 {
+        bench.tell(&alive(["b", "c", "d"][n as usize - 2], 1, addr_of(n)));
+    }
+    bench.take_gossip();
+    for id in 1..50 {
+        bench.clear();
+        let query = Query { ltime: 4, id, flags: 1, relay_factor: 2, name: "q", ..from_b() };
+        bench.tell(&user(&query_message(&query)));
+        let sent = bench.take_messages();
+        let relayed: Vec<_> = sent.iter().filter(|(_, message)| message.starts_with(&[8, 9])).collect();
+        assert_eq!(relayed.len(), 2);
+        assert!(relayed.iter().all(|(to, _)| *to != addr_of(2)), "query {id}");
+    }
+}
+
+/// Differs from Serf, which counts the empty text that other commands send as a primary key.
+#[test]
+fn only_a_list_of_keys_names_a_primary() {
+    let key = Key::new(&[7; 16]).unwrap();
+    let config = Config { keyring: Keyring::new([key.clone()]), ..quiet("a", addr_of(1)) };
+    let mut bench = Bench::new(config);
+    bench.tell(&alive("b", 1, addr_of(2)));
+    bench.take_gossip();
+    bench.node.keys(bench.now, &KeyCommand::Install(Key::new(&[8; 16]).unwrap()), 0).unwrap();
+    bench.collect();
+    let query = asked(&mut bench);
+    let mut body = Vec::new();
+    let response = KeyResponse { result: true, message: "", keys: None, primary_key: "" };
+    SerfMessage::KeyResponse(response).encode(&mut body);
+    answer(&mut bench, query, 0, Some(&body));
+    bench.run(ms(10_000));
+    let Some((_, Outcome::Keys(report))) = bench.done.first() else { panic!("{:?}", bench.done) };
+    assert!(report.primary_keys.is_empty() && report.keys.is_empty(), "{report:?}");
+    assert!(report.responses >= 1 && report.errors == 0, "{report:?}");
 }
