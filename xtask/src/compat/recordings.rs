@@ -79,6 +79,11 @@ fn chosen(binaries: &[TestBinary], complaints: &mut Vec<String>) -> Result<BTree
             sources(&folder.join(part), &mut files)?;
         }
         let texts = files.iter().map(fs::read_to_string).collect::<Result<Vec<_>, _>>()?;
+        for (file, text) in files.iter().zip(&texts) {
+            let what = "says how many cases there are without having counted them";
+            let lines = scan::uncounted(text).into_iter();
+            complaints.extend(lines.map(|line| format!("{}:{line}: {what}", file.display())));
+        }
         for (file, names) in files.iter().zip(scan::printing_tests(&texts)) {
             for name in names {
                 let Some((at, test)) = find(binaries, file, &name) else {

@@ -8,6 +8,18 @@ use std::collections::BTreeSet;
 /// What the lines of recordings begin with, as it stands in a source. Joined here so that this file does not find itself.
 const PRINTED: &str = concat!("\"compat", ": ");
 
+/// The lines, from 1, that say of a recording how many cases it has without having counted them.
+pub(super) fn uncounted(source: &str) -> Vec<usize> {
+    let is_uncounted = |line: &str| {
+        let Some((_, counts)) = line.split_once(PRINTED).and_then(|(_, said)| said.split_once("cases="))
+        else {
+            return false;
+        };
+        counts.starts_with(|c: char| c.is_ascii_digit())
+    };
+    source.lines().enumerate().filter(|(_, line)| is_uncounted(line)).map(|(at, _)| at + 1).collect()
+}
+
 /// One function of a source file.
 #[derive(Debug)]
 struct Function<'a> {
@@ -161,6 +173,14 @@ fn tell(n: u8) {
         let expected: [&[&str]; 2] = [&[], &["a"]];
         assert_eq!(printing(&[support, caller]), expected);
         assert_eq!(printing(&[&support.replace("pub(super) ", ""), caller]), [[""; 0], [""; 0]]);
+    }
+
+    #[test]
+    fn counts_must_have_been_counted() {
+        let source = format!(
+            "fn f() {{\n    eprintln!({PRINTED}x | cases=3 same=3\");\n    g({PRINTED}x | cases={{n}}\");\n}}"
+        );
+        assert_eq!(uncounted(&source), [2]);
     }
 
     #[test]

@@ -36,8 +36,6 @@ fn recorded_queries_go_as_they_went_with_serf() {
     }
     let cases = conversations.len();
     eprintln!("compat: RPC conversations, queries | cases={cases} same={cases} listed=0");
-    let cases = conversations.len();
-    eprintln!("compat: RPC conversations with queries | cases={cases} same={cases} listed=0");
 }
 
 /// Sends as recorded, each time after so many values as had come by then. All values must be the recorded ones, in any order.

@@ -19,8 +19,6 @@ fn recorded_conversations_go_as_they_went_with_serf() {
     }
     let cases = conversations.len();
     eprintln!("compat: RPC conversations, one client | cases={cases} same={cases} listed=0");
-    let cases = conversations.len();
-    eprintln!("compat: RPC conversations with an agent | cases={cases} same={cases} listed=0");
     // Whatever they said, the agent goes on.
     assert_eq!(alpha.client().ask(2, &Request::Stop { stop: 0 }, 1), [json!({"Error": "", "Seq": 2})]);
 }

@@ -349,7 +349,7 @@ mod tests {
             assert_eq!(message.len() as u64, number("encoded_len"), "{case}");
         }
         assert_eq!(cases.len(), 156);
-        eprintln!("compat: lists of keys that do not fit | cases=156 same=156 listed=0");
+        eprintln!("compat: lists of keys that do not fit | cases={0} same={0} listed=0", cases.len());
     }
 
     #[test]
