@@ -1,7 +1,7 @@
 //! An agent among those that mean it ill, and under an operating system that does.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -144,6 +144,41 @@ fn an_agent_goes_on_when_nobody_reads_its_output_any_longer() {
         thread::sleep(Duration::from_millis(5));
     };
     assert_eq!(status.code(), Some(0));
+}
+
+/// Whoever reads the log stops, and goes on later: lines are lost meanwhile, their number is told, and nothing else waits.
+#[test]
+fn a_reader_of_the_log_that_hangs_costs_lines_and_nothing_else() {
+    let mut child = Killed(Agent::command(&["-node=alpha", "-log-level=debug"]).spawn().unwrap());
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+    let mut read_until = |wanted: &str| -> String {
+        lines.by_ref().map(Result::unwrap).find(|line| line.contains(wanted)).unwrap()
+    };
+    let banner = read_until("RPC addr: ");
+    read_until("Log data will now stream in");
+    let mut client = Client::connect(banner.split('\'').nth(1).unwrap());
+    assert_eq!(client.ask(1, &Request::Handshake { version: 1 }, 1), [ok(1)]);
+    // The pipe takes 64 KiB and the queue 1,024 lines; these are far more.
+    let payload = Some(vec![b'x'; 400]);
+    for seq in 2..1_900 {
+        let event = Request::Event { name: "said".to_owned(), payload: payload.clone(), coalesce: false };
+        assert_eq!(client.ask(seq, &event, 1), [ok(seq)]);
+    }
+    let told = read_until("lines left out: standard output does not keep up");
+    let count: u64 = told.trim().trim_start_matches('(').split(' ').next().unwrap().parse().unwrap();
+    assert!(count > 100, "{told}");
+    assert_eq!(client.ask(2_000, &event("after"), 1), [ok(2_000)]);
+    read_until("Received event: user-event: after");
+}
+
+/// A process that ends with the test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
 }
 
 #[test]
