@@ -176,6 +176,43 @@ fn metrics_go_to_statsd_and_are_served_to_prometheus() {
     );
 }
 
+/// Only whole intervals of ten seconds are shown, so this takes about as long.
+#[test]
+fn sigusr1_writes_the_last_minute_to_standard_error() {
+    let directory = Directory::new("usr1");
+    let errors = directory.0.join("stderr");
+    let agent = Agent::command(&["-event-handler=user=true"]);
+    let command_line: Vec<_> = agent.get_args().map(std::ffi::OsStr::to_owned).collect();
+    // The harness keeps standard output; a shell puts the other one into a file.
+    let mut command = std::process::Command::new("/bin/sh");
+    command
+        .args(["-c", "exec 2>\"$0\"; exec \"$@\""])
+        .arg(&errors)
+        .arg(env!("CARGO_BIN_EXE_thane"))
+        .args(command_line);
+    let agent = Agent::run(command);
+    agent.wait_for("Log data will now stream in");
+    let payload = Vec::new().into();
+    agent.client().ask(2, &Request::Event { name: "deploy now".into(), payload, coalesce: false }, 1);
+    let deadline = Instant::now() + DEADLINE;
+    let wanted = [
+        "[C] 'serf-agent.agent.ipc.accept': Count: 1 Sum: 1.000 LastUpdated: ",
+        "[C] 'serf-agent.serf.events.deploy_now': Count: 1 Sum: 1.000 LastUpdated: ",
+        "[S] 'serf-agent.agent.invoke.true': Count: 1 Sum: ",
+        "[S] 'serf-agent.memberlist.gossip': Count: ",
+        "[G] 'serf-agent.memberlist.health.score': 0.000",
+    ];
+    loop {
+        agent.signal("USR1");
+        std::thread::sleep(Duration::from_millis(250));
+        let dump = fs::read_to_string(&errors).unwrap();
+        if wanted.iter().all(|line| dump.contains(line)) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{dump}");
+    }
+}
+
 #[test]
 fn the_banner_names_the_cluster_to_discover() {
     let agent = Agent::start(&["-discover=a cluster of its own"]);

@@ -141,8 +141,9 @@ fn sample(text: &str, start: &str) -> f64 {
     line.map_or(0.0, |line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
 }
 
-fn free_address() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+/// A port that was free a moment ago, of an address that is the test's alone.
+fn free_address(ip: &str) -> String {
+    std::net::TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().to_string()
 }
 
 /// One handler that hangs costs a queue of 1,024 events and a line a minute; another handler and the stream of a client get
@@ -151,7 +152,7 @@ fn free_address() -> String {
 fn sf_369_a_handler_that_hangs_blocks_nothing_else() {
     const EVENTS: usize = 1_100;
     let (hang, file) = (Hang::new("sf369"), Scratch::new("sf369"));
-    let metrics_addr = free_address();
+    let metrics_addr = free_address("127.0.0.41");
     let agent = Agent::start(&[
         &format!("-metrics-addr={metrics_addr}"),
         &format!("-event-handler=user={}", hang.script()),
@@ -188,7 +189,7 @@ fn sf_369_a_handler_that_hangs_blocks_nothing_else() {
 #[test]
 fn a_handler_with_a_time_limit_is_ended_and_the_next_event_gets_its_turn() {
     let (hang, file) = (Hang::new("limit"), Scratch::new("limit"));
-    let metrics_addr = free_address();
+    let metrics_addr = free_address("127.0.0.42");
     let script = format!("echo $SERF_USER_EVENT >> {}; {}", file.path(), hang.script());
     let agent = Agent::start(&[
         "-event-handler-timeout=300ms",
