@@ -120,7 +120,7 @@ fn move_machine(cluster: &Cluster, machines: &[Agent], machine: &Agent, end: End
 }
 
 /// What must hold between two moves: the machine has its keys and tags and answers, whichever program runs.
-fn check_machines(cluster: &Cluster, machines: &[Agent], load: &Load, keys: &[&str]) {
+fn check_machines(cluster: &Cluster, machines: &[Agent], load: &Load, keys: &[&str], tags: &[&str]) {
     load.expect_answers(Some(machines.len()));
     let before = load.queries();
     for machine in machines {
@@ -133,8 +133,11 @@ fn check_machines(cluster: &Cluster, machines: &[Agent], load: &Load, keys: &[&s
             }
             let members = members_through(program, machine).expect("the members are listed");
             for member in members {
-                let own = member.tags.get("machine");
-                assert_eq!(own, Some(&member.name), "the tags of {} at {}", member.name, machine.name());
+                let own: Vec<(&str, &str)> =
+                    member.tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+                let expected: Vec<(&str, &str)> =
+                    tags.iter().map(|tag| (*tag, member.name.as_str())).collect();
+                assert_eq!(own, expected, "the tags of {} at {}", member.name, machine.name());
             }
         }
     }
@@ -178,8 +181,13 @@ fn a_running_cluster_is_moved_from_serf_to_thane_and_back_one_machine_at_a_time(
                 machine.with("rejoin_after_leave", true).start()
             })
             .collect();
+        let tag_all = |key: &str| {
+            for machine in &machines {
+                machine.own_cli(&["tags", "-set", &format!("{key}={}", machine.name())]).succeeded();
+            }
+        };
+        tag_all("from-serf");
         for machine in &machines {
-            machine.own_cli(&["tags", "-set", &format!("machine={}", machine.name())]).succeeded();
             machine.own_cli(&["join", &machines[0].gossip_address()]).succeeded();
         }
         let all: Vec<&Agent> = machines.iter().collect();
@@ -196,12 +204,14 @@ fn a_running_cluster_is_moved_from_serf_to_thane_and_back_one_machine_at_a_time(
                 machine.cli(Kind::Thane, &["keys", "-use", SECOND_KEY]).succeeded();
                 keys.insert(0, SECOND_KEY);
             }
-            check_machines(cluster, &machines, &load, &keys);
+            check_machines(cluster, &machines, &load, &keys, &["from-serf"]);
         }
+        tag_all("from-thane");
+        cluster.wait_until_all_alive(&all);
         let back = [End::Crash, End::Restart, End::Crash, End::Stop];
         for (machine, end) in machines.iter().zip(back) {
             move_machine(cluster, &machines, machine, end, &load);
-            check_machines(cluster, &machines, &load, &keys);
+            check_machines(cluster, &machines, &load, &keys, &["from-serf", "from-thane"]);
         }
 
         assert!(machines.iter().all(|machine| machine.kind() == Kind::Serf));
