@@ -214,15 +214,25 @@ impl SnapshotLog {
     /// Our own remarks, and the lines that overrule them. Whether a leave was passed over.
     fn read_remarks(&mut self, file: &[u8]) -> bool {
         let mut ignored_leave = false;
+        // In a life that ended with a leave, all that it heard is the past.
+        let mut is_over = false;
         for line in file.split(|byte| *byte == b'\n') {
             match Line::parse(line) {
+                Ok(Line::Comment(text)) if is_over && text.starts_with(" seen: ") => {}
                 Ok(Line::Comment(text)) => self.read_remark(text),
                 Ok(Line::Alive { name, .. } | Line::NotAlive { name }) => {
+                    is_over = false;
                     self.failed.remove(name);
                     self.lost.remove(name);
                 }
+                Ok(Line::EventClock(ltime)) if ltime <= LAMPORT_JUMP_MAX => {
+                    self.marks.event = ltime;
+                    // Held against what is told up to this line: later lines may be ours again.
+                    (_, self.marks.declined) = self.dealt_with();
+                }
                 Ok(Line::Leave) if self.rejoin_after_leave => ignored_leave = true,
                 Ok(Line::Leave) => {
+                    is_over = true;
                     self.failed.clear();
                     self.lost.clear();
                     self.seen.clear();
@@ -303,6 +313,8 @@ impl SnapshotLog {
             Record::Marks(marks) => self.mark(marks),
             Record::Leave => self.leave(),
             Record::Everything(state) => self.replace(&state),
+            // Events are delivered until the end. Differs from Serf: it does not note them.
+            Record::Seen(event) if self.left && self.rejoin_after_leave => self.saw(event),
             // What others do while we leave is no longer our business. (Serf: snapshot.go, Leave.)
             _ if self.left => {}
             Record::Alive(peer) => self.alive(&peer),

@@ -392,6 +392,36 @@ fn after_a_life_under_serf_all_up_to_its_clock_counts_as_seen() {
     let restored = log_of(&file).restored("");
     assert_eq!(restored.marks, Marks { event: 11, declined: 9, ..Marks::default() });
     assert_eq!(restored.seen, [seen(11, "d")]);
+    // Even if other lines come first, before there is any event to tell.
+    let mut file = b"event-clock: 9\n".to_vec();
+    let mut log = log_of(&file);
+    log.record(Record::Marks(Marks { member: 5, event: 9, declined: 9, ..Marks::default() }));
+    append(&mut log, &mut file);
+    log.record(Record::Seen(seen(11, "d")));
+    log.record(Record::Marks(Marks { member: 5, event: 11, declined: 9, ..Marks::default() }));
+    append(&mut log, &mut file);
+    let restored = log_of(&file).restored("");
+    assert_eq!((restored.marks.event, restored.marks.declined), (11, 9));
+    assert_eq!(restored.seen, [seen(11, "d")]);
+}
+
+/// What reaches a node while it leaves is delivered, so whoever comes back from a leave must know of it, one by one.
+#[test]
+fn events_that_are_delivered_during_a_leave_are_remembered_for_a_rejoin() {
+    let mut log = SnapshotLog::replay(b"", true).log;
+    let mut file = Vec::new();
+    for record in [Record::Seen(seen(1, "before")), Record::Leave, Record::Seen(seen(4, "during"))] {
+        log.record(record);
+        append(&mut log, &mut file);
+    }
+    log.record(Record::Marks(Marks { event: 4, ..Marks::default() }));
+    append(&mut log, &mut file);
+    let restored = SnapshotLog::replay(&file, true).log.restored("");
+    assert_eq!(restored.marks, Marks { event: 4, ..Marks::default() });
+    assert_eq!(restored.seen, [seen(1, "before"), seen(4, "during")], "2 and 3 are still to come");
+    // Without a rejoin all of that is the past.
+    let restored = log_of(&file).restored("");
+    assert_eq!((restored.marks.event, restored.marks.declined), (4, 4));
 }
 
 #[test]

@@ -206,6 +206,12 @@ fn a_running_cluster_is_moved_from_serf_to_thane_and_back_one_machine_at_a_time(
             }
             check_machines(cluster, &machines, &load, &keys, &["from-serf"]);
         }
+        // Once more the same program: now its own lines follow Serf's in the snapshot.
+        load.send_through(&others(&machines, &machines[0]));
+        machines[0].signal("TERM");
+        machines[0].wait_for_end();
+        machines[0].start();
+        cluster.wait_until_all_alive(&all);
         tag_all("from-thane");
         cluster.wait_until_all_alive(&all);
         let back = [End::Crash, End::Restart, End::Crash, End::Stop];

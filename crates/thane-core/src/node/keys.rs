@@ -206,8 +206,14 @@ impl Node {
                 }
             }
         }
+        // Who forgets it at the next start is then a member that was down during a rotation.
+        let kept = if self.config.persist_keyring {
+            ""
+        } else {
+            "; no file keeps it, so that the next start begins with the old keys"
+        };
         self.notice(Level::Info, Layer::Serf, "keyring_changed", None, || {
-            format!("the key ring was changed at a member's request: {what}")
+            format!("the key ring was changed at a member's request: {what}{kept}")
         });
         Ok(())
     }
