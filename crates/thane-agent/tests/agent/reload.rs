@@ -156,7 +156,7 @@ fn what_a_hangup_cannot_change_stays_and_is_named() {
     assert!(!agent.said().contains("joining: [127.0.0.1:1]"), "nobody is joined anew");
 }
 
-/// Papercut 43: Serf dies of them. Whoever is joined here takes the connection and says nothing.
+/// Serf dies of them. Whoever is joined here takes the connection and says nothing.
 #[test]
 fn signals_during_the_first_join_do_what_they_do_later() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -168,6 +168,9 @@ fn signals_during_the_first_join_do_what_they_do_later() {
         (agent, connection)
     };
     let (agent, _connection) = start();
+    // Clients are answered meanwhile, as by Serf: of one member.
+    let members = agent.client().ask(2, &Request::Members, 2);
+    assert_eq!(members[1]["Members"].as_array().unwrap().len(), 1);
     config.replace(r#"{"leave_on_terminate": true}"#);
     agent.signal("HUP");
     agent.wait_for("==> Caught signal: hangup\n==> Reloading configuration...\n");

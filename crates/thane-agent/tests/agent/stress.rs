@@ -204,7 +204,7 @@ fn a_script_that_never_ends_holds_up_neither_the_agent_nor_its_end() {
     }
 }
 
-/// Papercut 45: Serf tries again in a tight loop, with a log line each.
+/// Serf tries again in a tight loop, with a log line each.
 #[test]
 #[cfg(target_os = "linux")]
 fn an_agent_without_free_descriptors_says_so_once_and_waits_before_it_accepts_again() {
