@@ -157,15 +157,18 @@ fn counted(view: &View, watched: &Watched) -> Option<Finding> {
         count.saturating_sub(parts)
     };
     let (recent, total) = (number("recent"), number("total"));
+    // "1 time", "2 times"; the other sentences read well enough with any number.
+    let counted = |count: u64| match watched.what.strip_prefix("times ") {
+        Some(rest) if count == 1 => format!("1 time {rest}"),
+        _ => format!("{count} {}", watched.what),
+    };
     let (severity, mut what) = match (recent, total) {
         (_, 0) => return None,
         (0, total) => {
             let uptime = span(view.uptime());
-            (Severity::Note, format!("{total} {} since its start {uptime} ago, none lately", watched.what))
+            (Severity::Note, format!("{} since its start {uptime} ago, none lately", counted(total)))
         }
-        (recent, _) => {
-            (watched.severity, format!("{recent} {} in the last {}", watched.what, span(view.window())))
-        }
+        (recent, _) => (watched.severity, format!("{} in the last {}", counted(recent), span(view.window()))),
     };
     if watched.counter.starts_with("packets_") && !view.section("dropped").is_empty() {
         let (from, error) = (view.text("dropped", "from"), view.text("dropped", "error"));
