@@ -119,8 +119,8 @@ fn an_agent_that_was_suspended_comes_back_and_accuses_nobody() {
 
 #[test]
 fn an_agent_goes_on_when_nobody_reads_its_output_any_longer() {
-    let mut child = Agent::command(&["-node=alpha", "-log-level=debug"]).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut child = Killed(Agent::command(&["-node=alpha", "-log-level=debug"]).spawn().unwrap());
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
     let address = lines.find_map(|line| {
         let line = line.unwrap();
         line.contains("RPC addr: ").then(|| line.split('\'').nth(1).unwrap().to_owned())
@@ -134,13 +134,10 @@ fn an_agent_goes_on_when_nobody_reads_its_output_any_longer() {
     assert_eq!(client.ask(50, &Request::Leave, 1), [ok(50)]);
     let deadline = Instant::now() + DEADLINE;
     let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
+        if let Some(status) = child.0.try_wait().unwrap() {
             break status;
         }
-        if Instant::now() >= deadline {
-            child.kill().unwrap();
-            panic!("the agent did not end");
-        }
+        assert!(Instant::now() < deadline, "the agent did not end");
         thread::sleep(Duration::from_millis(5));
     };
     assert_eq!(status.code(), Some(0));
