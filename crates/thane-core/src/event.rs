@@ -147,18 +147,27 @@ pub enum Cause {
 }
 
 /// What our own probe tried before it gave up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeFailure {
     /// When the ping left.
     pub sent: Time,
-    /// How many members were asked to probe for us.
-    pub relays: u32,
-    /// How many of those said that they got no answer either.
+    /// The members that were asked to probe for us; [`crate::Config::indirect_checks`] at most.
+    pub relays: Vec<Relay>,
+    /// How many said that they got no answer either.
     pub nacks: u32,
     /// What came of the ping over TCP.
     pub tcp: TcpProbe,
     /// Our own health score at the time, 0 for healthy.
     pub health: u32,
+}
+
+/// A member that was asked to probe another for us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relay {
+    /// Its name.
+    pub name: Arc<str>,
+    /// It said, from the address at which it was asked, that it got no answer either. Members of old versions cannot say so.
+    pub nacked: bool,
 }
 
 /// What came of a ping over TCP.

@@ -65,7 +65,9 @@ pub mod vivaldi;
 pub use coalesce::{Coalescable, CoalesceConfig, CoalescedEvent, Coalescer, MemberEventKind, Periods};
 pub use config::{Config, ConfigError, NAME_BYTES_MAX, USER_EVENT_BYTES_MAX};
 pub use delegate::{Candidate, Delegate, Veto};
-pub use event::{AnswerWay, Cause, Change, Event, LastAnswer, Path, ProbeFailure, TcpProbe, UserEvent};
+pub use event::{
+    AnswerWay, Cause, Change, Event, LastAnswer, Path, ProbeFailure, Relay, TcpProbe, UserEvent,
+};
 pub use measure::{Measure, Measurement, Measurements};
 pub use member::{Member, State, Status, Versions};
 pub use networks::{NETWORK_NAME_BYTES_MAX, NETWORKS_MAX, NETWORKS_TAG, Network, announced_tags};

@@ -48,8 +48,8 @@ fn explanation() -> Explanation {
         from: "10.0.0.2:7946".to_owned(),
         rtt_ns: Some(40_000),
         timeout_ns: Some(4_000_000_000),
-        relays: 3,
-        nacks: 2,
+        relays: vec!["b".to_owned(), "c".to_owned(), "e".to_owned()],
+        nacked: vec!["b".to_owned(), "e".to_owned()],
         tcp: "refused".to_owned(),
         ltime: u64::MAX,
     };

@@ -79,8 +79,8 @@ pub use thane_core::{
     Coordinate, Counters, Delegate, DroppedPacket, Evidence, ExchangeError, JoinFailure, Key, KeyCommand,
     KeyError, KeyReport, Keyring, LastAnswer, Layer, Level, LifeState, Measure, Measurement, Measurements,
     Member, MemberEventKind, NAME_BYTES_MAX, NETWORKS_MAX, NETWORKS_TAG, Network, Notice, Path, Pattern,
-    PatternError, Periods, ProbeFailure, Prune, Replay, State, Stats, Status, StopReason, Tags, TcpProbe,
-    Time, USER_EVENT_BYTES_MAX, UserEvent, Versions, Veto, announced_tags,
+    PatternError, Periods, ProbeFailure, Prune, Relay, Replay, State, Stats, Status, StopReason, Tags,
+    TcpProbe, Time, USER_EVENT_BYTES_MAX, UserEvent, Versions, Veto, announced_tags,
 };
 
 /// The README's example must compile.

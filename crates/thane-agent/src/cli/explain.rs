@@ -198,8 +198,8 @@ struct RecordEntry<'a> {
 
 #[derive(Serialize)]
 struct ProbeEntry<'a> {
-    relays: u32,
-    nacks: u32,
+    relays: &'a [String],
+    nacked: &'a [String],
     tcp: &'a str,
 }
 
@@ -231,7 +231,7 @@ impl<'a> Document<'a> {
 
 impl<'a> RecordEntry<'a> {
     fn of(record: &'a EvidenceRecord, now_ns: i64) -> Self {
-        let probe = || ProbeEntry { relays: record.relays, nacks: record.nacks, tcp: &record.tcp };
+        let probe = || ProbeEntry { relays: &record.relays, nacked: &record.nacked, tcp: &record.tcp };
         Self {
             at: utc(record.at_ns),
             seconds_ago: millis(now_ns.saturating_sub(record.at_ns)) / 1e3,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::env;
+use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -405,23 +406,23 @@ async fn serf_and_thane_find_each_other() {
     if env::var_os("THANE_WITHOUT_PEERS").is_some() {
         return;
     }
-    let (serf_port, rpc_port) = (free_port(), free_port());
+    // An address that nobody else has: a port that was free a moment ago may be taken by the time Serf wants it.
+    let address = Ipv4Addr::from((0x7f50_0000 | (std::process::id() & 0xf_ffff)) + 1);
     // Serf joins what it finds: a listener takes note of it.
     let ours = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let cluster = format!("peers-{serf_port}");
+    let cluster = format!("peers-{address}");
     let advertise = ours.local_addr().unwrap().to_string();
     let (_thane, joins) =
         begin(PORT, MdnsConfig { interface: None, ..on_loopback(&cluster, "thane", &advertise) });
     let serf = Command::new("serf")
         .args(["agent", "-node=serf", &format!("-discover={cluster}")])
-        .arg(format!("-bind=127.0.0.1:{serf_port}"))
-        .arg(format!("-rpc-addr=127.0.0.1:{rpc_port}"))
+        .args([format!("-bind={address}:7946"), format!("-rpc-addr={address}:7373")])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
     let _serf = Killed(serf.expect("serf, or THANE_WITHOUT_PEERS=1, is needed"));
-    joins.wait_within(ROUNDS, &[&format!("127.0.0.1:{serf_port}")]).await;
+    joins.wait_within(ROUNDS, &[&format!("{address}:7946")]).await;
     let found = timeout(ROUNDS, ours.accept()).await;
     assert!(found.is_ok(), "Serf did not come to the address that we answered with");
 }

@@ -84,7 +84,12 @@ fn record(evidence: &Evidence, before: Option<State>, people: &People, clock: &C
         Cause::Refuted { by, .. } => record.by = by.iter().map(ToString::to_string).collect(),
         Cause::ProbeFailed(failure) => {
             record.by = vec![people.own.clone()];
-            (record.relays, record.nacks) = (failure.relays, failure.nacks);
+            for relay in &failure.relays {
+                record.relays.push(relay.name.to_string());
+                if relay.nacked {
+                    record.nacked.push(relay.name.to_string());
+                }
+            }
             tcp_name(failure.tcp).clone_into(&mut record.tcp);
         }
         Cause::Accused { by, .. } | Cause::DeclaredDead { by, .. } => record.by = vec![by.to_string()],

@@ -173,19 +173,25 @@ fn a_tags_file_is_replaced_whole_even_by_an_agent_that_is_killed() {
         });
         // Once it has begun, at another moment in each round.
         let begun = std::time::Instant::now();
-        while !fs::read_to_string(&path).is_ok_and(|text| text.contains(&format!("\"{}\"", last + 1))) {
+        while step_in(&path).is_none_or(|step| step <= last) {
             assert!(begun.elapsed() < DEADLINE, "no tags were set");
             std::thread::sleep(Duration::from_millis(1));
         }
         std::thread::sleep(Duration::from_micros(1_337 * round));
         agent.signal("KILL");
         let answered = answered.join().unwrap();
-        let tags: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-        let step: u64 = tags["step"].as_str().unwrap().parse().unwrap();
-        assert_eq!(tags["pad"], *pad);
+        let step = step_in(&path).unwrap();
+        assert!(fs::read_to_string(&path).unwrap().contains(&pad));
         assert!(step == answered || step == answered + 1, "{step} in the file, {answered} answered");
         last = step;
     }
+}
+
+/// The step that a tags file was written in; `None` before there is one. What is there is always whole.
+fn step_in(path: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    let tags: serde_json::Value = serde_json::from_str(&text).unwrap();
+    Some(tags["step"].as_str().unwrap().parse().unwrap())
 }
 
 /// The lines that Serf's users look for after a restart.

@@ -13,7 +13,7 @@ use thane_wire::gossip::{Ack, IndirectPing, Suspect, ip_bytes};
 
 use super::Node;
 use super::streams::Purpose;
-use crate::event::{AnswerWay, Cause, Path, ProbeFailure, TcpProbe};
+use crate::event::{AnswerWay, Cause, Path, ProbeFailure, Relay, TcpProbe};
 use crate::measure::Measure;
 use crate::member::State;
 use crate::notice::{Layer, Level};
@@ -55,7 +55,7 @@ pub(super) struct Probe {
     indirect: bool,
     /// The ping itself could not be sent: then success says nothing about our own health.
     unsendable: bool,
-    relays: u32,
+    relays: Vec<(SocketAddr, Relay)>,
     nacks_expected: u32,
     nacks_from: BTreeSet<SocketAddr>,
     tcp: TcpProbe,
@@ -64,9 +64,9 @@ pub(super) struct Probe {
 
 impl Probe {
     pub(super) fn check_invariants(&self) {
-        assert!(self.nacks_expected <= self.relays, "nacks are expected only of relays");
+        assert!(self.nacks_expected as usize <= self.relays.len(), "nacks are expected only of relays");
         assert!(self.sent <= self.deadline, "a probe ends after it began");
-        assert!(self.indirect || self.relays == 0, "relays are asked only in the second stage");
+        assert!(self.indirect || self.relays.is_empty(), "relays are asked only in the second stage");
     }
 }
 
@@ -114,7 +114,7 @@ impl Node {
             deadline,
             indirect: false,
             unsendable: false,
-            relays: 0,
+            relays: Vec::new(),
             nacks_expected: 0,
             nacks_from: BTreeSet::new(),
             tcp: TcpProbe::NotTried,
@@ -155,16 +155,18 @@ impl Node {
             id != own && id != target_id && entry.state == State::Alive
         });
         let mut nacks_expected = 0;
+        let mut asked = Vec::with_capacity(relays.len());
         for relay in &relays {
             let nack = self.table[*relay].protocol_max() >= NACK_PROTOCOL_MIN;
             nacks_expected += u32::from(nack);
             let message = self.encode_indirect_ping(seq, target_id, nack);
             let (to, checksum) = (self.table[*relay].reached_at(), self.checksum_for(*relay));
             self.send_with_gossip(to, checksum, message);
+            asked.push((to, Relay { name: self.table[*relay].name.clone(), nacked: false }));
         }
         let tcp = self.config.tcp_pings && self.table[target_id].protocol_max() >= TCP_PING_PROTOCOL_MIN;
         if let Some(probe) = &mut self.prober.current {
-            probe.relays = relays.len() as u32;
+            probe.relays = asked;
             probe.nacks_expected = nacks_expected;
             if tcp {
                 probe.tcp = TcpProbe::NoAnswer;
@@ -218,6 +220,9 @@ impl Node {
             && probe.nacks_from.len() < probe.nacks_expected as usize
         {
             probe.nacks_from.insert(from);
+            if let Some((_, relay)) = probe.relays.iter_mut().find(|(asked_at, _)| *asked_at == from) {
+                relay.nacked = true;
+            }
         }
     }
 
@@ -279,11 +284,12 @@ impl Node {
         let missing = if probe.nacks_expected > 0 { (probe.nacks_expected - nacks) as i32 } else { 1 };
         self.awareness.apply(missing);
         let health = self.awareness.score();
-        let failure = ProbeFailure { sent: probe.sent, relays: probe.relays, nacks, tcp: probe.tcp, health };
+        let relays: Vec<Relay> = probe.relays.iter().map(|(_, relay)| relay.clone()).collect();
+        let failure = ProbeFailure { sent: probe.sent, relays, nacks, tcp: probe.tcp, health };
         let target = probe.target.clone();
         if self.table.find(&target).is_some_and(|id| self.table[id].is_live()) {
             self.notice(Level::Info, Layer::Memberlist, "probe_failed", Some(target.clone()), || {
-                format!("suspecting {target}: no answer, directly or through {} others", failure.relays)
+                format!("suspecting {target}: no answer, directly or through {} others", failure.relays.len())
             });
         }
         let own = self.own_name();

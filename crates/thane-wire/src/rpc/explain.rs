@@ -74,10 +74,10 @@ pub struct EvidenceRecord {
     pub rtt_ns: Option<i64>,
     /// For `suspicion-expired`: how long the member was given.
     pub timeout_ns: Option<i64>,
-    /// For `probe-failed`: how many members were asked to probe as well.
-    pub relays: u32,
-    /// How many of those said that they heard nothing either.
-    pub nacks: u32,
+    /// For `probe-failed`: the members that were asked to probe as well.
+    pub relays: Vec<String>,
+    /// Those of them that said that they heard nothing either.
+    pub nacked: Vec<String>,
     /// What came of a ping over TCP: `refused`, `no-answer`, `not-tried`.
     pub tcp: String,
     /// For intents: their Lamport time.
@@ -176,7 +176,7 @@ impl EvidenceRecord {
             "Rtt",
             "Timeout",
             "Relays",
-            "Nacks",
+            "Nacked",
             "Tcp",
             "LTime",
         ];
@@ -194,8 +194,8 @@ impl EvidenceRecord {
                 8 => it.from = lossy(r, "From")?,
                 9 => it.rtt_ns = optional(r, "Rtt")?,
                 10 => it.timeout_ns = optional(r, "Timeout")?,
-                11 => it.relays = r.u32("Relays")?,
-                12 => it.nacks = r.u32("Nacks")?,
+                11 => it.relays = texts(r, "Relays")?,
+                12 => it.nacked = texts(r, "Nacked")?,
                 13 => it.tcp = lossy(r, "Tcp")?,
                 _ => it.ltime = r.u64("LTime")?,
             }
@@ -209,8 +209,11 @@ impl EvidenceRecord {
         write_list(w, Some(&self.by));
         w.str("From").str(&self.from).str("Health").uint(self.health);
         w.str("Incarnation").uint(self.incarnation).str("Kind").str(&self.kind);
-        w.str("LTime").uint(self.ltime).str("Nacks").uint(self.nacks).str("Path").str(&self.path);
-        w.str("Relays").uint(self.relays).str("Rtt");
+        w.str("LTime").uint(self.ltime).str("Nacked");
+        write_list(w, Some(&self.nacked));
+        w.str("Path").str(&self.path).str("Relays");
+        write_list(w, Some(&self.relays));
+        w.str("Rtt");
         write_optional(w, self.rtt_ns);
         w.str("State").str(&self.state).str("Tcp").str(&self.tcp).str("Text").str(&self.text);
         w.str("Timeout");

@@ -23,7 +23,9 @@ fn failed() -> Explanation {
     probe.path = "local".to_owned();
     probe.health = 1;
     probe.rtt_ns = Some(412_345);
-    (probe.relays, probe.nacks, probe.tcp) = (3, 2, "refused".to_owned());
+    probe.relays = ["db-1", "db-2", "web-2"].map(str::to_owned).into();
+    probe.nacked = ["db-1", "web-2"].map(str::to_owned).into();
+    probe.tcp = "refused".to_owned();
     let mut expired =
         record(12, "dead", "suspicion-expired", "it did not refute within 4.8s, so web-1 declared it failed");
     expired.by = vec!["web-1".to_owned(), "db-2".to_owned()];
@@ -135,8 +137,15 @@ fn json_has_the_documented_shape() {
       "agent_health_score": 1,
       "rtt_ms": 0.412,
       "probe": {
-        "relays": 3,
-        "nacks": 2,
+        "relays": [
+          "db-1",
+          "db-2",
+          "web-2"
+        ],
+        "nacked": [
+          "db-1",
+          "web-2"
+        ],
         "tcp": "refused"
       }
     },

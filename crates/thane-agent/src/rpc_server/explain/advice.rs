@@ -27,7 +27,7 @@ fn unreachable(member: &Member, evidence: &[Evidence], own: &str) -> Vec<String>
     // Only what happened since it was last alive counts.
     let recent = evidence.iter().rev().take_while(|piece| piece.state != State::Alive);
     let probe = recent.clone().find_map(|piece| match &piece.cause {
-        Cause::ProbeFailed(failure) => Some(*failure),
+        Cause::ProbeFailed(failure) => Some(failure),
         _ => None,
     });
     let accuser = recent.clone().find_map(|piece| match &piece.cause {
@@ -35,7 +35,7 @@ fn unreachable(member: &Member, evidence: &[Evidence], own: &str) -> Vec<String>
         _ => None,
     });
     match (probe, accuser) {
-        (Some(failure), _) => by_probe(&failure, name, addr),
+        (Some(failure), _) => by_probe(failure, name, addr),
         (None, Some(by)) => vec![format!(
             "{own} did not find this out itself: ask {by} as well ('thane explain {name}' with -rpc-addr of {by}), it knows what its probe tried."
         )],
@@ -58,7 +58,7 @@ fn by_probe(failure: &ProbeFailure, name: &str, addr: std::net::SocketAddr) -> V
             format!("Look whether the process of {name} runs and {addr} is open for UDP and TCP.")
         }
     }];
-    if failure.relays > 0 && failure.nacks < failure.relays {
+    if (failure.nacks as usize) < failure.relays.len() {
         advice.push(
             "Some of those who were asked said nothing: packets may be lost on the way, or they are in trouble too. \
              'thane doctor' looks for more."

@@ -1,4 +1,4 @@
-use thane::ProbeFailure;
+use thane::{ProbeFailure, Relay};
 
 use super::*;
 
@@ -23,7 +23,12 @@ fn packet(from: &str) -> Path {
 
 #[test]
 fn each_cause_has_a_sentence_and_a_kind() {
-    let probe = |relays, nacks, tcp, health| {
+    let probe = |relays: usize, nacks: u32, tcp, health| {
+        let relays: Vec<Relay> = ["c", "d", "e"][..relays]
+            .iter()
+            .zip(0..)
+            .map(|(name, at)| Relay { name: (*name).into(), nacked: at < nacks })
+            .collect();
         Cause::ProbeFailed(ProbeFailure { sent: Time::ZERO, relays, nacks, tcp, health })
     };
     let via = packet("10.0.0.2:7946");
@@ -67,14 +72,14 @@ fn each_cause_has_a_sentence_and_a_kind() {
             Some(State::Alive),
             State::Suspect,
             "probe-failed",
-            "no answer to a's own probe: none to a ping over UDP; 3 other members were asked to probe it for us, and heard nothing either; TCP was refused",
+            "no answer to a's own probe: none to a ping over UDP; c, d and e heard nothing either when asked to probe it for us; TCP was refused",
         ),
         (
             probe(3, 1, TcpProbe::NoAnswer, 2),
             Some(State::Alive),
             State::Suspect,
             "probe-failed",
-            "no answer to a's own probe: none to a ping over UDP; 3 other members were asked to probe it for us: 1 heard nothing either, 2 said nothing at all; no answer over TCP; a's own health score was 2 then",
+            "no answer to a's own probe: none to a ping over UDP; c heard nothing either, and d and e said nothing at all, when asked to probe it for us; no answer over TCP; a's own health score was 2 then",
         ),
         (
             probe(0, 0, TcpProbe::NotTried, 0),

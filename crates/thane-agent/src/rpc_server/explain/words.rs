@@ -1,6 +1,6 @@
 //! A piece of evidence as a sentence that a tired person understands.
 
-use thane::{Cause, Evidence, Path, ProbeFailure, State, TcpProbe};
+use thane::{Cause, Evidence, Path, ProbeFailure, Relay, State, TcpProbe};
 
 use super::People;
 use crate::format::span;
@@ -67,16 +67,15 @@ fn heard(via: Path, people: &People) -> String {
 }
 
 fn probe_failed(failure: &ProbeFailure, own: &str) -> String {
-    let silent = failure.relays.saturating_sub(failure.nacks);
-    let relays = match (failure.relays, failure.nacks) {
-        (0, _) => "nobody else could be asked".to_owned(),
-        (relays, 0) => format!("{} asked to probe it for us, and said nothing at all", others(relays)),
-        (relays, nacks) if nacks == relays => {
-            format!("{} asked to probe it for us, and heard nothing either", others(relays))
-        }
-        (relays, nacks) => format!(
-            "{} asked to probe it for us: {nacks} heard nothing either, {silent} said nothing at all",
-            others(relays)
+    let (nacked, silent): (Vec<&Relay>, Vec<&Relay>) = failure.relays.iter().partition(|relay| relay.nacked);
+    let relays = match (&nacked[..], &silent[..]) {
+        ([], []) => "nobody else could be asked".to_owned(),
+        ([], silent) => format!("{} said nothing at all when asked to probe it for us", names(silent)),
+        (nacked, []) => format!("{} heard nothing either when asked to probe it for us", names(nacked)),
+        (nacked, silent) => format!(
+            "{} heard nothing either, and {} said nothing at all, when asked to probe it for us",
+            names(nacked),
+            names(silent)
         ),
     };
     let tcp = match failure.tcp {
@@ -91,8 +90,14 @@ fn probe_failed(failure: &ProbeFailure, own: &str) -> String {
     format!("no answer to {own}'s own probe: none to a ping over UDP; {relays}; {tcp}{health}")
 }
 
-fn others(count: u32) -> String {
-    if count == 1 { "1 other member was".to_owned() } else { format!("{count} other members were") }
+/// `b`, `b and c`, `b, c and d`.
+fn names(relays: &[&Relay]) -> String {
+    let names: Vec<&str> = relays.iter().map(|relay| &*relay.name).collect();
+    match &names[..] {
+        [] => "nobody".to_owned(),
+        [name] => (*name).to_owned(),
+        [names @ .., last] => format!("{} and {last}", names.join(", ")),
+    }
 }
 
 fn leave_intent(ltime: u64, via: Path, before: Option<State>, people: &People) -> String {
