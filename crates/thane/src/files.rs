@@ -1,4 +1,5 @@
-//! Writing files so that what was there survives until what is new is safe.
+//! Writing files so that what was there survives until what is new is safe: as the node writes its key ring and snapshot, for
+//! whoever keeps files beside them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -7,12 +8,24 @@ use std::path::{Path, PathBuf};
 /// No file of ours that is overwritten in place is larger.
 const OVERWRITTEN_BYTES_MAX: u64 = 1 << 20;
 
-/// Replaces the content of a file: writes a file beside it, brings it to the disk, and renames it over. Whoever reads, and
-/// whoever comes after a power failure, finds the old content or the new one. The mode stays; a new file is for its owner alone.
+/// Replaces the content of a file: writes a file beside it (with `.tmp` at the end of its name), brings it to the disk, and
+/// renames it over. Whoever reads, and whoever comes after a power failure, finds the old content or the new one. The mode
+/// stays, as does the owner where that is allowed, and a link stays a link; a new file is for its owner alone.
 ///
 /// Where the directory does not let us (a single file that is mounted into a container), the file is overwritten in place.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    // A link stays a link.
+///
+/// # Errors
+/// What the system says; the old content is still there then.
+///
+/// ```
+/// let path = std::env::temp_dir().join(format!("thane-replaced-{}", std::process::id()));
+/// thane::files::replace(&path, b"first")?;
+/// thane::files::replace(&path, b"second")?;
+/// assert_eq!(std::fs::read(&path)?, b"second");
+/// std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_missing| path.to_owned());
     let beside = with_suffix(&path, ".tmp");
     match write_beside(&beside, &path, content, 0o600).and_then(|()| rename(&beside, &path)) {
@@ -47,7 +60,7 @@ fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
     })
 }
 
-/// Writes `beside`, new, with the mode of `model` if that exists, and brings it to the disk.
+/// Writes `beside`, new, with the mode and the owner of `model` if that exists, and brings it to the disk.
 pub(crate) fn write_beside(beside: &Path, model: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     match fs::remove_file(beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -58,6 +71,7 @@ pub(crate) fn write_beside(beside: &Path, model: &Path, content: &[u8], mode: u3
     set_mode(&mut options, mode);
     let mut file = options.open(beside)?;
     if let Ok(model) = fs::metadata(model) {
+        set_owner(beside, &file.metadata()?, &model);
         file.set_permissions(model.permissions())?;
     }
     file.write_all(content)?;
@@ -90,6 +104,19 @@ fn is_about_the_directory(error: &io::Error) -> bool {
     use io::ErrorKind::{CrossesDevices, PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
     matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | ResourceBusy | CrossesDevices)
 }
+
+/// Gives a new file the owner of another. Only the superuser may; for everybody else the file simply becomes theirs.
+#[cfg(unix)]
+fn set_owner(path: &Path, new: &fs::Metadata, model: &fs::Metadata) {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    if (model.uid(), model.gid()) != (new.uid(), new.gid()) {
+        drop(chown(path, Some(model.uid()), Some(model.gid())));
+    }
+}
+
+/// Owners are not ours to give here.
+#[cfg(not(unix))]
+fn set_owner(_path: &Path, _new: &fs::Metadata, _model: &fs::Metadata) {}
 
 /// The mode of a file to be created, before the umask.
 #[cfg(unix)]

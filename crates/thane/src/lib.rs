@@ -50,7 +50,7 @@ mod builder;
 mod driver;
 mod error;
 mod events;
-mod files;
+pub mod files;
 mod keyring_file;
 mod keys;
 #[cfg(test)]

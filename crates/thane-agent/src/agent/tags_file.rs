@@ -4,11 +4,10 @@
 //! new content replaces the old one as a whole, so that a full disk or a loss of power loses nothing.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use thane::Tags;
+use thane::{Tags, files};
 
 use super::config::{contents, text_map};
 use crate::hostport::error_text;
@@ -59,7 +58,7 @@ impl TagsFile {
     /// # Errors
     /// In Serf's words. What was in it is still there then.
     pub(super) fn save(&self, tags: &Tags) -> Result<(), String> {
-        replace(&self.0, encode(tags).as_bytes()).map_err(|error| {
+        files::replace(&self.0, encode(tags).as_bytes()).map_err(|error| {
             format!(
                 "Failed to write tags file: open {}: {}; nothing has changed: the file and its directory must be \
                  writable, with room on the disk",
@@ -88,71 +87,9 @@ fn encode(tags: &Tags) -> String {
     escaped
 }
 
-/// Replaces a file by one written beside it. The mode stays, as does the owner where that is allowed; a new file is for
-/// its owner alone. Where the directory cannot be written, or the file is one that cannot be renamed over (a single
-/// mounted one), it is overwritten as Serf does it.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    // A link stays a link.
-    let path = fs::canonicalize(path).unwrap_or_else(|_missing| path.to_owned());
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    let replaced = write_new(&beside, &path, content).and_then(|()| fs::rename(&beside, &path));
-    let Err(error) = replaced else { return sync_directory(&path) };
-    // If it cannot be removed it is in nobody's way: the next attempt truncates it.
-    drop(fs::remove_file(&beside));
-    if !matches!(
-        error.kind(),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ResourceBusy | io::ErrorKind::CrossesDevices
-    ) {
-        return Err(error);
-    }
-    overwrite(&path, content)
-}
-
-/// Puts new content over the old. If that does not work, a full disk being the usual reason, the old content is put back, for
-/// which there is room.
-fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-    let mut old = Vec::new();
-    (&mut file).take(FILE_BYTES_MAX).read_to_end(&mut old)?;
-    let mut put = |content: &[u8]| {
-        file.rewind()?;
-        file.write_all(content)?;
-        file.set_len(content.len() as u64)?;
-        file.sync_all()
-    };
-    put(content).inspect_err(|_reason| {
-        // There is nothing else to try.
-        drop(put(&old));
-    })
-}
-
-fn write_new(beside: &Path, replaced: &Path, content: &[u8]) -> io::Result<()> {
-    use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
-
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(beside)?;
-    if let Ok(old) = fs::metadata(replaced) {
-        let new = file.metadata()?;
-        if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-            // Only the superuser may; for everybody else the file simply becomes theirs.
-            drop(chown(beside, Some(old.uid()), Some(old.gid())));
-        }
-        file.set_permissions(old.permissions())?;
-    }
-    file.write_all(content)?;
-    file.sync_all()
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // The tags are in the file by now; a file system that cannot synchronise directories is no reason to refuse them.
-    drop(File::open(parent)?.sync_all());
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
@@ -184,7 +121,7 @@ mod tests {
         file.save(&saved).unwrap();
         assert_eq!(file.load(), Ok(Some(saved)));
         assert_eq!(mode(file.path()), 0o600);
-        assert!(!directory.path("t.json.new").exists());
+        assert!(!directory.path("t.json.tmp").exists());
     }
 
     #[test]
@@ -206,7 +143,7 @@ mod tests {
         let directory = TestDirectory::new("tags-fail");
         let file = TagsFile::new(directory.path("t.json"));
         file.save(&tags(&[("a", "1")])).unwrap();
-        fs::create_dir(directory.path("t.json.new")).unwrap();
+        fs::create_dir(directory.path("t.json.tmp")).unwrap();
         let reason = file.save(&tags(&[("b", "2")])).unwrap_err();
         assert!(reason.starts_with("Failed to write tags file: open "), "{reason}");
         assert_eq!(file.load(), Ok(Some(tags(&[("a", "1")]))));
