@@ -32,8 +32,12 @@ pub fn machine_ip(text: &str) -> Result<Option<IpAddr>, String> {
     if text.is_empty() || text.parse::<IpAddr>().is_ok() {
         return Ok(None);
     }
-    let interfaces = if_addrs::get_if_addrs()
-        .map_err(|error| format!("the network interfaces cannot be read: {error}"))?;
+    let interfaces = match if_addrs::get_if_addrs() {
+        Ok(interfaces) => interfaces,
+        // It may be the name of a host, for which they are not needed.
+        Err(_unreadable) if !text.contains('/') => return Ok(None),
+        Err(error) => return Err(format!("the network interfaces cannot be read: {error}")),
+    };
     choose_of_machine(&interfaces, text)
 }
 

@@ -9,10 +9,13 @@ mod dns;
 mod problem;
 mod servers;
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
 
 pub(crate) use self::problem::Problem;
 use self::servers::Servers;
@@ -25,6 +28,13 @@ const SERVICE_PREFIX: &str = "dnssrv+";
 const ADDRESSES_MAX: usize = 64;
 /// Longest time that one name may take, with all servers and all hosts of a service.
 const LOOKUP_TIME_MAX: Duration = Duration::from_secs(10);
+/// A little before that, hosts of a service that have not been found are done without, if others have.
+const TARGETS_TIME_MAX: Duration = Duration::from_millis(9_500);
+/// Threads that the system's look-ups may hold in a process, also those that nobody waits for any more: files are written by
+/// blocking threads too, and must not queue behind names of a dead server.
+const SYSTEM_LOOKUPS_MAX: usize = 3;
+
+static SYSTEM_LOOKUPS: Semaphore = Semaphore::const_new(SYSTEM_LOOKUPS_MAX);
 
 /// Where a member may be found, as somebody wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,11 +71,12 @@ impl Resolver {
 
     /// The addresses of a place, at least one.
     pub(crate) async fn addresses(&self, place: &Place) -> Result<Vec<SocketAddr>, Problem> {
+        let until = Instant::now() + TARGETS_TIME_MAX;
         let found = async {
             match place {
                 Place::Host { host, port } => self.host(host, *port).await,
                 Place::Service { name, port } => {
-                    dns::service(&self.service_servers().await, name, *port).await
+                    dns::service(&self.service_servers().await, name, *port, until).await
                 }
             }
         };
@@ -107,11 +118,16 @@ pub(crate) async fn system(host: &str, port: u16) -> Result<Vec<SocketAddr>, Pro
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    match tokio::net::lookup_host((host, port)).await {
-        Ok(addrs) => {
-            let addrs: Vec<SocketAddr> = addrs.take(ADDRESSES_MAX).collect();
-            if addrs.is_empty() { Err(Problem::no_host(host, None)) } else { Ok(addrs) }
-        }
+    let permit = SYSTEM_LOOKUPS.acquire().await;
+    let name = host.to_owned();
+    let looked_up = spawn_blocking(move || -> io::Result<Vec<SocketAddr>> {
+        // Until the system is done, whoever still waits for it.
+        let _permit = permit;
+        Ok((name.as_str(), port).to_socket_addrs()?.take(ADDRESSES_MAX).collect())
+    });
+    match looked_up.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        Ok(addrs) if addrs.is_empty() => Err(Problem::no_host(host, None)),
+        Ok(addrs) => Ok(addrs),
         Err(error) => Err(Problem::of_the_system(host, &error)),
     }
 }

@@ -1,6 +1,6 @@
 //! Questions to DNS servers, and what their answers say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,13 +14,17 @@ use domain::net::client::protocol::{TcpConnect, UdpConnect};
 use domain::net::client::request::{RequestMessage, SendRequest};
 use domain::net::client::{dgram, dgram_stream, multi_stream};
 use domain::rdata::{A, Aaaa, Srv};
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::LOOKUP_TIME_MAX;
 use super::problem::Problem;
 use super::servers::Servers;
 
 /// Most records of one service that are followed: the first by priority and weight.
 const TARGETS_MAX: usize = 32;
+/// How much longer the second family of a host's addresses is waited for than the first.
+const FAMILY_GRACE: Duration = Duration::from_millis(500);
 /// How often a question is sent by UDP while one server is waited for.
 const TRIES: u8 = 3;
 /// What we can take in one packet, and say so. (The field's agreed size that no network splits.)
@@ -70,10 +74,16 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The addresses of a host, IPv4 first.
+/// The addresses of a host, IPv4 first. Who has those of one family waits only a little for the other: there are servers that
+/// never answer for a family that they do not have.
 pub(super) async fn host(servers: &Servers, name: &str) -> Result<Vec<IpAddr>, Problem> {
-    let (v4, v6) = tokio::join!(addresses(servers, name, Kind::A), addresses(servers, name, Kind::Aaaa));
-    match (v4, v6) {
+    let (v4, v6) = (addresses(servers, name, Kind::A), addresses(servers, name, Kind::Aaaa));
+    tokio::pin!(v4, v6);
+    let both = tokio::select! {
+        v4 = &mut v4 => { let v6 = other_family(name, v4.is_ok(), v6).await; (v4, v6) }
+        v6 = &mut v6 => (other_family(name, v6.is_ok(), v4).await, v6),
+    };
+    match both {
         (Ok(mut ips), Ok(more)) => {
             ips.extend(more);
             Ok(ips)
@@ -87,6 +97,17 @@ pub(super) async fn host(servers: &Servers, name: &str) -> Result<Vec<IpAddr>, P
     }
 }
 
+async fn other_family(
+    name: &str,
+    has_one: bool,
+    other: impl Future<Output = Result<Vec<IpAddr>, Problem>>,
+) -> Result<Vec<IpAddr>, Problem> {
+    let limit = if has_one { FAMILY_GRACE } else { LOOKUP_TIME_MAX };
+    timeout(limit, other)
+        .await
+        .unwrap_or_else(|_elapsed| Err(Problem::TooLong { name: name.to_owned(), limit }))
+}
+
 async fn addresses(servers: &Servers, name: &str, kind: Kind) -> Result<Vec<IpAddr>, Problem> {
     let (answer, server) = look_up(servers, name, kind).await?;
     let ips = answer.ips;
@@ -97,15 +118,16 @@ async fn addresses(servers: &Servers, name: &str, kind: Kind) -> Result<Vec<IpAd
 }
 
 /// Where a service is offered: best priority first, and in random order by weight within one. A port that was written
-/// overrules that of the records.
+/// overrules that of the records. Hosts are looked up side by side; those not known by `until` are left out.
 pub(super) async fn service(
     servers: &Servers,
     name: &str,
     port: Option<u16>,
+    until: Instant,
 ) -> Result<Vec<SocketAddr>, Problem> {
     let (answer, server) = look_up(servers, name, Kind::Srv).await?;
     let name = name.to_owned();
-    let Answer { mut targets, mut enclosed, .. } = answer;
+    let Answer { mut targets, enclosed, .. } = answer;
     if targets.is_empty() {
         return Err(Problem::NoRecord { name, server, kind: Kind::Srv });
     }
@@ -115,21 +137,36 @@ pub(super) async fn service(
     }
     in_order(&mut targets, random);
     targets.truncate(TARGETS_MAX);
+    let mut found: BTreeMap<String, Result<Vec<IpAddr>, Problem>> =
+        enclosed.into_iter().map(|(host, ips)| (host, Ok(ips))).collect();
+    let mut lookups = JoinSet::new();
+    let unknown: BTreeSet<&String> =
+        targets.iter().map(|target| &target.host).filter(|host| !found.contains_key(*host)).collect();
+    for name in unknown {
+        let (servers, name) = (servers.clone(), name.clone());
+        // Absolute: search domains are for what people write.
+        lookups.spawn(async move {
+            let ips = host(&servers, &format!("{name}.")).await;
+            (name, ips)
+        });
+    }
+    // What has not ended by then is dropped, and with it its task.
+    while let Ok(Some(ended)) = timeout_at(until, lookups.join_next()).await {
+        found.extend(ended.ok());
+    }
     let (mut addrs, mut first_reason) = (Vec::new(), None);
     for target in targets {
-        let ips = match enclosed.remove(&target.host) {
-            Some(ips) => ips,
-            // Absolute: search domains are for what people write.
-            None => match host(servers, &format!("{}.", target.host)).await {
-                Ok(ips) => ips,
-                Err(problem) => {
-                    first_reason.get_or_insert(problem.to_string());
-                    continue;
-                }
-            },
-        };
-        let port = port.unwrap_or(target.port);
-        addrs.extend(ips.into_iter().map(|ip| SocketAddr::new(ip, port)));
+        match found.get(&target.host) {
+            Some(Ok(ips)) => {
+                let port = port.unwrap_or(target.port);
+                addrs.extend(ips.iter().map(|ip| SocketAddr::new(*ip, port)));
+            }
+            Some(Err(problem)) => _ = first_reason.get_or_insert(problem.to_string()),
+            None => {
+                let problem = Problem::TooLong { name: target.host, limit: LOOKUP_TIME_MAX };
+                first_reason.get_or_insert(problem.to_string());
+            }
+        }
     }
     match first_reason {
         Some(first_reason) if addrs.is_empty() => Err(Problem::NoTarget { name, server, first_reason }),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use domain::resolv::stub::conf::ResolvConf;
 
+/// Where the system says which servers to ask.
+const SYSTEM_CONFIGURATION: &str = "/etc/resolv.conf";
 /// The port of DNS.
 const DNS_PORT: u16 = 53;
 /// Most servers that may be named.
@@ -35,7 +37,10 @@ impl Servers {
 
     /// Those of the system's configuration as it is now.
     pub(super) async fn of_the_system() -> Self {
-        let read = tokio::task::spawn_blocking(ResolvConf::default).await;
+        let read = tokio::task::spawn_blocking(|| {
+            configured(&std::fs::read_to_string(SYSTEM_CONFIGURATION).unwrap_or_default())
+        })
+        .await;
         // Without a configuration there is still the server that the C library assumes.
         Self::of(&read.unwrap_or_else(|_cancelled| ResolvConf::new()))
     }
@@ -65,6 +70,19 @@ impl Servers {
         names.insert(if dots >= self.dots_min { 0 } else { names.len() }, as_it_is);
         names
     }
+}
+
+/// Reads the system's configuration as the C library does: a line that cannot be read is no reason to ignore the others.
+fn configured(text: &str) -> ResolvConf {
+    let mut conf = ResolvConf::new();
+    for line in text.lines() {
+        let line = line.split(['#', ';']).next().unwrap_or_default();
+        if let Err(error) = conf.parse(&mut line.as_bytes()) {
+            tracing::debug!(target: "thane::driver", kind = "resolv_conf", %error, "a line of {SYSTEM_CONFIGURATION} is ignored");
+        }
+    }
+    conf.finalize();
+    conf
 }
 
 /// Reads `ADDR`, `ADDR:PORT`, `[v6]` or `[v6]:PORT`.
@@ -97,6 +115,17 @@ mod tests {
             let found = parse_server(text).map(|addr| addr.to_string()).map_err(drop);
             assert_eq!(found, expected.map(str::to_owned), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_hides_no_other() {
+        let conf = configured(
+            "lookup file bind\nnameserver 192.0.2.1 # office\nnameserver nonsense\nnameserver 192.0.2.2\n",
+        );
+        assert_eq!(
+            Servers::of(&conf).addrs,
+            ["192.0.2.1:53", "192.0.2.2:53"].map(|addr| addr.parse().unwrap())
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn the_systems_reasons_become_go_s_and_say_what_to_do() {
         ),
         ("something else", "lookup x.example: something else"),
     ] {
-        let problem = Problem::of_the_system("x.example", &std::io::Error::other(said));
+        let problem = Problem::of_the_system("x.example", &io::Error::other(said));
         assert_eq!(problem.to_string(), expected);
     }
 }

@@ -96,6 +96,23 @@ async fn sf_305_a_server_that_does_not_help_is_passed_over() {
     assert!(!first.take_asked().is_empty());
 }
 
+/// The first of the system's servers being down is no reason to find nobody, however many hosts a service has.
+#[tokio::test]
+async fn sf_305_hosts_of_a_service_are_looked_up_side_by_side() {
+    let (first, second) = (DnsServer::start("127.0.0.1"), DnsServer::start("127.0.0.1"));
+    first.behave(Manner::Silent);
+    let a = start("a").await;
+    let port = a.local_addr().port();
+    let hosts = ["one.test", "two.test", "three.test", "four.test", "five.test"];
+    for host in hosts {
+        second.set(host, [Record::address("127.0.0.1")]);
+    }
+    second.set("_serf._tcp.test", hosts.map(|host| Record::service(host, port)));
+    let c = builder("c").dns_servers([first.addr(), second.addr()]).start().await.unwrap();
+    let report = in_time("a join by a service", c.join(["_serf._tcp.test"])).await.unwrap();
+    assert!(report.contacted >= 1, "{report:?}");
+}
+
 #[tokio::test]
 async fn sf_305_what_is_wrong_with_a_name_is_said_with_the_remedy() {
     let dns = DnsServer::start("127.0.0.1");
