@@ -31,7 +31,9 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     match write_beside(&beside, &path, content, 0o600).and_then(|()| rename(&beside, &path)) {
         Err(error) if is_about_the_directory(&error) => {
             drop(fs::remove_file(&beside));
+            // There may be nothing to overwrite: then the directory is the reason.
             overwrite(&path, content)
+                .map_err(|later| if later.kind() == io::ErrorKind::NotFound { error } else { later })
         }
         Err(error) => {
             // It may be half written; the next attempt would remove it too.
@@ -71,8 +73,7 @@ pub(crate) fn write_beside(beside: &Path, model: &Path, content: &[u8], mode: u3
     set_mode(&mut options, mode);
     let mut file = options.open(beside)?;
     if let Ok(model) = fs::metadata(model) {
-        set_owner(beside, &file.metadata()?, &model);
-        file.set_permissions(model.permissions())?;
+        file.set_permissions(with_owner(&file, &model)?)?;
     }
     file.write_all(content)?;
     file.sync_all()
@@ -105,18 +106,29 @@ fn is_about_the_directory(error: &io::Error) -> bool {
     matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | ResourceBusy | CrossesDevices)
 }
 
-/// Gives a new file the owner of another. Only the superuser may; for everybody else the file simply becomes theirs.
+/// Gives a new file the owner and group of another as far as that is allowed, and says which mode it may then have: that of
+/// the other, but nothing for the group if it became another one.
 #[cfg(unix)]
-fn set_owner(path: &Path, new: &fs::Metadata, model: &fs::Metadata) {
-    use std::os::unix::fs::{MetadataExt as _, chown};
-    if (model.uid(), model.gid()) != (new.uid(), new.gid()) {
-        drop(chown(path, Some(model.uid()), Some(model.gid())));
+fn with_owner(file: &File, model: &fs::Metadata) -> io::Result<fs::Permissions> {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+
+    let new = file.metadata()?;
+    // By the open file, never by its name: that may be a link by now. Only the superuser may; for others the file becomes theirs.
+    if new.gid() != model.gid() {
+        drop(fchown(file, None, Some(model.gid())));
     }
+    if new.uid() != model.uid() {
+        drop(fchown(file, Some(model.uid()), None));
+    }
+    let kept = if file.metadata()?.gid() == model.gid() { 0o7777 } else { 0o7707 };
+    Ok(fs::Permissions::from_mode(model.mode() & kept))
 }
 
 /// Owners are not ours to give here.
 #[cfg(not(unix))]
-fn set_owner(_path: &Path, _new: &fs::Metadata, _model: &fs::Metadata) {}
+fn with_owner(_file: &File, model: &fs::Metadata) -> io::Result<fs::Permissions> {
+    Ok(model.permissions())
+}
 
 /// The mode of a file to be created, before the umask.
 #[cfg(unix)]
