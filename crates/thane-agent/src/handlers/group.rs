@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use tracing::debug;
 
 /// The processes of one run. If this is dropped before [`Group::is_over`] they are told to end: an agent that limits
-/// how long its scripts may run does not leave one behind that nobody limits any more.
+/// how long its scripts may run leaves none behind that nobody has asked to end.
 #[derive(Debug)]
 pub(super) struct Group {
     /// The group's number, which is that of its first process; `None` once there is nothing to signal.
@@ -30,16 +30,26 @@ impl Group {
         self.signal("TERM").await;
     }
 
+    /// Whether any of them is left.
+    pub(super) async fn is_alive(&self) -> bool {
+        self.signal("0").await
+    }
+
     /// Ends all of them.
     pub(super) async fn kill(&self) {
         self.signal("KILL").await;
     }
 
-    async fn signal(&self, signal: &str) {
-        let Some(id) = self.id else { return };
+    /// Whether there was anybody to signal.
+    async fn signal(&self, signal: &str) -> bool {
+        let Some(id) = self.id else { return false };
         // That they are gone already is no failure.
-        if let Err(error) = tokio::process::Command::from(kill_command(id, signal)).status().await {
-            debug!(target: "agent", "The processes of group {id} could not be signalled: {error}");
+        match tokio::process::Command::from(kill_command(id, signal)).status().await {
+            Ok(status) => status.success(),
+            Err(error) => {
+                debug!(target: "agent", "The processes of group {id} could not be signalled: {error}");
+                false
+            }
         }
     }
 }

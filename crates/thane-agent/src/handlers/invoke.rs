@@ -12,7 +12,7 @@ use thane::{Member, Tags};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, error, warn};
 
 use super::group::Group;
@@ -26,6 +26,8 @@ const SLOW: Duration = Duration::from_secs(1);
 
 /// How long a script that has run for too long has to end in good order before it is killed.
 const TERMINATE_GRACE: Duration = Duration::from_secs(5);
+/// How often it is looked meanwhile whether any of them is left.
+const GROUP_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long the output of a script that was killed may stay open. What holds it then has left the script's group, and is
 /// not waited for.
@@ -150,8 +152,14 @@ async fn run_command(
         return ended;
     }
     group.terminate().await;
-    if timeout(TERMINATE_GRACE, &mut finished).await.is_err() {
-        group.kill().await;
+    let grace_ends = Instant::now() + TERMINATE_GRACE;
+    let is_finished = timeout_at(grace_ends, &mut finished).await.is_ok();
+    // Those of its processes that closed its output may still be there.
+    while Instant::now() < grace_ends && group.is_alive().await {
+        sleep(GROUP_CHECK_INTERVAL).await;
+    }
+    group.kill().await;
+    if !is_finished {
         // Whether its output is closed by now or not, nobody reads it any more.
         _ = timeout(KILL_GRACE, &mut finished).await;
     }

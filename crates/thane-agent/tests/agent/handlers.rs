@@ -209,6 +209,28 @@ fn a_handler_with_a_time_limit_is_ended_and_the_next_event_gets_its_turn() {
     assert_eq!(agent.said().matches("was ended after").count(), 1, "one line a minute");
 }
 
+/// A worker that a script started, that has closed its output and ignores the request to end, is ended with it.
+#[test]
+fn nothing_that_a_script_started_outlives_its_time_limit() {
+    let alive = Hang::new("worker");
+    let worker = format!(
+        "trap \"\" TERM; exec 3>{} >/dev/null 2>&1; echo up >&3; while :; do sleep 1; done",
+        alive.path.display()
+    );
+    let script = format!("sh -c '{worker}' & wait");
+    let agent = Agent::start(&["-event-handler-timeout=300ms", &format!("-event-handler=user={script}")]);
+    let mut lines = BufReader::new(fs::File::open(&alive.path).unwrap());
+    agent.client().ask(2, &event("e", ""), 1);
+    let mut said = String::new();
+    lines.read_line(&mut said).unwrap();
+    assert_eq!(said, "up\n");
+    // The pipe ends when nobody has it open for writing any more.
+    drop(alive);
+    let (ended, gone) = std::sync::mpsc::channel();
+    std::thread::spawn(move || ended.send(lines.read_line(&mut said)));
+    assert_eq!(gone.recv_timeout(DEADLINE).expect("the worker is still there").unwrap(), 0);
+}
+
 /// Without a time limit a script outlives its agent, as with Serf: it may be what restarts the agent. With one it does not, for
 /// nobody would end it any more.
 #[test]
