@@ -58,6 +58,8 @@ fn install_serfclient(folder: &Path) -> Result<bool> {
     }
     // Complete under its name, or not there at all.
     let partial = folder.with_extension("partial");
+    // Of a run that was interrupted: pip would keep what is in it.
+    _ = fs::remove_dir_all(&partial);
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"]);
     pip.arg(&partial).args(SERFCLIENT);
