@@ -7,7 +7,8 @@ mod support;
 use support::fake_agent::{Reply, agent, ask, member, with_members};
 use support::{check_stderr, goldens, tell_compat, thane};
 use thane_wire::rpc::{
-    EventName, MemberEvent, QueryEvent, QueryRecord, QueryRecordKind, Record, Request, UserEvent,
+    EventName, MemberEvent, QueryEvent, QueryRecord, QueryRecordKind, Record, Request, ResponseBody,
+    UserEvent,
 };
 
 #[test]
@@ -37,6 +38,46 @@ fn a_role_filter_warns_without_spoiling_json() {
     assert_eq!((text.stdout, text.stderr), (format!("{warning}\n"), String::new()));
     let json = ask(&address, &["members", "-role=db", "-format=json"]);
     assert_eq!((json.stdout.as_str(), json.stderr.as_str()), ("{\n  \"members\": null\n}\n", warning));
+}
+
+#[test]
+fn a_force_leave_tells_whether_the_agent_knows_the_name() {
+    let address = agent("", with_members(&[member("alpha", &[127, 0, 0, 1])]));
+    let quiet = ask(&address, &["force-leave", "alpha"]);
+    assert_eq!((quiet.exit_code, quiet.stdout.as_str(), quiet.stderr.as_str()), (Some(0), "", ""));
+    let told = ask(&address, &["force-leave", "-prune", "alhpa"]);
+    assert_eq!((told.exit_code, told.stdout.as_str()), (Some(0), ""));
+    assert_eq!(told.stderr, "The agent knows no member named \"alhpa\"; 'thane members' lists the names.\n");
+    for (name, known) in [("alpha", true), ("alhpa", false)] {
+        let answer = ask(&address, &["force-leave", "-format=json", name]);
+        assert_eq!((answer.exit_code, answer.stderr.as_str()), (Some(0), ""), "{answer:?}");
+        let document: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+        assert_eq!(document["known"], known, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_join_tells_how_many_addresses_were_not_reached() {
+    let address = agent("", |seq, request| match request {
+        Request::Join { .. } => Reply::new(seq, "", Some(ResponseBody::Join { contacted: 2 })),
+        _ => Reply::new(seq, "", None),
+    });
+    let told = ask(&address, &["join", "a", "b", "c"]);
+    assert_eq!(told.stdout, "Successfully joined cluster by contacting 2 nodes.\n");
+    assert_eq!(
+        (told.exit_code, told.stderr.as_str()),
+        (
+            Some(0),
+            "Not reached: 1 of the 3 addresses. 'thane join' with one at a time says which, and why.\n"
+        )
+    );
+    // A name may stand for several nodes.
+    assert_eq!(ask(&address, &["join", "a"]).stderr, "");
+    let json = ask(&address, &["join", "-format=json", "a", "b", "c"]);
+    assert_eq!(
+        (json.stdout.as_str(), json.stderr.as_str()),
+        ("{\n  \"asked\": 3,\n  \"contacted\": 2\n}\n", "")
+    );
 }
 
 #[test]

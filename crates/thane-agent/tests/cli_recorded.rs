@@ -65,7 +65,7 @@ fn plain(request: &Request) -> Request {
 }
 
 /// An agent that says what the recorded one said, to the same requests in the same order. What they may ask besides is whether it is one
-/// of Thane's, and who has a key.
+/// of Thane's, who has a key, and who is a member.
 fn recorded_agent(exchanges: &Arc<Mutex<VecDeque<Exchange>>>) -> String {
     let exchanges = Arc::clone(exchanges);
     agent("", move |seq, request| {
@@ -77,6 +77,7 @@ fn recorded_agent(exchanges: &Arc<Mutex<VecDeque<Exchange>>>) -> String {
             }
             Request::Stats => Reply::new(seq, "", Some(ResponseBody::Stats(Stats::new()))),
             Request::ListKeys => Reply::new(seq, "none", Some(ResponseBody::Keys(KeyReply::default()))),
+            Request::Members => Reply::new(seq, "", Some(ResponseBody::Members(Vec::new()))),
             other => panic!("{other:?} is not {expected:?}"),
         }
     })

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::connection::{connect, failed, with_connection};
 use super::encoding::{Format, as_json, with_format};
 use super::progress::Progress;
-use super::{Failure, Output};
+use super::{Failure, Output, complain};
 use crate::goflags::{FlagSet, Parsed};
 
 pub(super) fn flags() -> FlagSet {
@@ -30,15 +30,26 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
         .join(parsed.args(), parsed.bool("replay"))
         .map_err(|error| failed("joining the cluster", &error))?;
     drop(progress);
+    let (asked, contacted) = (parsed.args().len(), i64::from(contacted));
     let text = match format {
         Format::Text => format!("Successfully joined cluster by contacting {contacted} nodes."),
-        Format::Json => as_json(&Document { contacted: contacted.into() })?,
+        Format::Json => as_json(&Document { asked, contacted })?,
     };
-    Ok(output.line(&text)?)
+    output.line(&text)?;
+    // A host name may stand for several nodes, all of which count: more may have stayed silent than this.
+    let missed = asked.saturating_sub(usize::try_from(contacted).unwrap_or(0));
+    if missed > 0 && matches!(format, Format::Text) {
+        complain(&format!(
+            "Not reached: {missed} of the {asked} addresses. 'thane join' with one at a time says which, and why.\n"
+        ));
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]
 struct Document {
-    /// Addresses that answered.
+    /// Addresses that were named.
+    asked: usize,
+    /// Nodes that answered; a host name may stand for several.
     contacted: i64,
 }

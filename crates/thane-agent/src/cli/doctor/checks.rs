@@ -16,6 +16,9 @@ const LEAVE_MAX: Duration = Duration::from_secs(60);
 /// Members that are named in one finding.
 const NAMED_MAX: usize = 5;
 
+/// Characters of a key that are shown.
+const KEY_CHARS: usize = 4;
+
 /// Clocks that are apart by more than this make log lines hard to put in order.
 const CLOCKS_APART_MS: i64 = 2000;
 
@@ -46,6 +49,12 @@ pub(super) fn unchecked(own: &View, peers: &[View]) -> Vec<String> {
     }
     if !own.is_encrypted() {
         unchecked.push(format!("keys: encryption is off at {}", own.name()));
+    }
+    let size = own.number("settings", "udp_buffer_size");
+    if size > 0 && own.members.len() > 1 {
+        unchecked.push(format!(
+            "the MTU of the paths to the members: 'ping -M do -s {size} ADDRESS' shows whether packets of udp_buffer_size pass unsplit"
+        ));
     }
     unchecked
 }
@@ -175,6 +184,11 @@ fn versions(own: &View) -> Option<Finding> {
     Some(Finding::new(Severity::Note, "versions-differ", "cluster", what, remedy))
 }
 
+/// Enough of a key to tell it from others: a report goes into tickets and chats, where a key must not be.
+fn abbreviated(key: &str) -> String {
+    format!("{}...", key.chars().take(KEY_CHARS).collect::<String>())
+}
+
 fn keys(own: &View) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !own.is_encrypted() {
@@ -201,15 +215,15 @@ fn keys(own: &View) -> Vec<Finding> {
         let count: u64 = count.parse().unwrap_or(0);
         if count < answered {
             let what = format!("{count} of {answered} members have this key");
-            let remedy = format!(
-                "Finish the rotation: 'thane keys -install {key}' gives it to all, 'thane keys -remove {key}' takes it from all. Members without a common key cannot talk."
-            );
-            findings.push(Finding::new(Severity::Error, "key-coverage", format!("key {key}"), what, remedy));
+            let remedy = "Finish the rotation: 'thane keys -list' shows the whole key, 'thane keys -install KEY' gives it to all, 'thane keys -remove KEY' takes it from all. Members without a common key cannot talk.";
+            let subject = format!("key {}", abbreviated(key));
+            findings.push(Finding::new(Severity::Error, "key-coverage", subject, what, remedy));
         }
     }
     let primary = own.section("primary_keys");
     if primary.len() > 1 {
-        let groups: Vec<String> = primary.iter().map(|(key, count)| format!("{key} by {count}")).collect();
+        let groups: Vec<String> =
+            primary.iter().map(|(key, count)| format!("{} by {count}", abbreviated(key))).collect();
         let what = format!("members seal with different keys: {}", groups.join(", "));
         let remedy = "Choose one that all have and say 'thane keys -use KEY'.";
         findings.push(Finding::new(Severity::Warning, "primary-keys-differ", "key ring", what, remedy));

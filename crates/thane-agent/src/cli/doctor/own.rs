@@ -10,6 +10,9 @@ const QUEUE_MAX: u64 = 128;
 /// The packet size that passes almost every network unsplit.
 const PACKET_BYTES: u64 = 1400;
 
+/// Streams that fail now and then have many causes, a member that restarts or a port scan; with so many, something is closed.
+const STREAMS_FAILED_MIN: u64 = 3;
+
 /// A counter that should stay where it is.
 struct Watched {
     counter: &'static str,
@@ -141,6 +144,7 @@ pub(super) fn checks(view: &View) -> Vec<Finding> {
     findings.extend(health(view));
     findings.extend(queues(view));
     findings.extend(packet_size(view));
+    findings.extend(streams(view));
     findings
 }
 
@@ -198,6 +202,25 @@ fn queues(view: &View) -> Vec<Finding> {
             Finding::new(Severity::Warning, "queue-depth", view.name(), what, remedy)
         })
         .collect()
+}
+
+/// State exchanges and joins go over TCP. Probes do not while UDP comes through, so that a closed TCP port fails nobody and is
+/// seen in these alone.
+fn streams(view: &View) -> Option<Finding> {
+    let count = view.number("recent", "streams_failed");
+    if count < STREAMS_FAILED_MIN {
+        return None;
+    }
+    let mut what = format!("{count} TCP connections with members failed in the last {}", span(view.window()));
+    let failed = view.members.iter().filter(|member| member.status == "failed").count();
+    if failed > 0 {
+        // It is tried again and again.
+        what = format!("{what}; members that are failed ({failed}) may be why");
+        let remedy = "See to the failed members first. If connections fail afterwards, too, the gossip port is closed for TCP.";
+        return Some(Finding::new(Severity::Note, "streams-failed", view.name(), what, remedy));
+    }
+    let remedy = "UDP comes through, since no member is failed, so the gossip port (7946 unless set) is likely closed for TCP: open it between all machines, both ways. Joins and state exchanges need it. The log line 'a stream with' names the address and the reason; one of no member is a health check or a port scan.";
+    Some(Finding::new(Severity::Warning, "streams-failed", view.name(), what, remedy))
 }
 
 fn packet_size(view: &View) -> Option<Finding> {

@@ -29,7 +29,12 @@ fn view(name: &str, members: &[(&str, u8, &str)], values: &[(&str, &str, &str)])
 
 const ALIVE: &[(&str, u8, &str)] = &[("a", 1, "alive"), ("b", 2, "alive")];
 
+/// What was found; scripts may rely on the words, so each must be in the document.
 fn kinds(findings: &[Finding]) -> Vec<(&'static str, Severity)> {
+    let document = include_str!("../../../../../docs/json.md");
+    for finding in findings {
+        assert!(document.contains(&format!("`{}`", finding.kind)), "docs/json.md lacks {}", finding.kind);
+    }
     findings.iter().map(|finding| (finding.kind, finding.severity)).collect()
 }
 
@@ -120,6 +125,58 @@ fn keys_must_be_on_all_members_and_one_of_them_in_use() {
     check(
         &[encrypted, ("health", "keys_failure", "too many queries")],
         &[("keys-unknown", Severity::Warning)],
+    );
+}
+
+#[test]
+fn a_report_tells_keys_apart_without_giving_them_away() {
+    let (first, second) =
+        ("T9jncgl9mbLus+baTTa7q7nPSUrXwbDi2dhbtqir37s=", "mP5l5NpJ6SKQB0bP7DRfk6aJeT6x604J3ToJKJYH1Fs=");
+    let values = [
+        ("health", "encrypted", "true"),
+        ("health", "keys_asked", "3"),
+        ("health", "keys_answered", "3"),
+        ("keys", first, "2"),
+        ("keys", second, "3"),
+        ("primary_keys", first, "1"),
+        ("primary_keys", second, "2"),
+    ];
+    let own = view("a", ALIVE, &values);
+    let findings = checks::all(&own, &[], &[]);
+    assert_eq!(
+        kinds(&findings),
+        [("key-coverage", Severity::Error), ("primary-keys-differ", Severity::Warning)]
+    );
+    assert_eq!(findings[0].subject, "key T9jn...");
+    assert_eq!(findings[1].what, "members seal with different keys: T9jn... by 1, mP5l... by 2");
+    let report = Report { own: &own, peers: &[], findings: &findings, unchecked: Vec::new() };
+    for text in [report.as_text(10_000), as_json(&report.document()).unwrap()] {
+        assert!(!text.contains(&first[..5]) && !text.contains(&second[..5]), "{text}");
+    }
+}
+
+#[test]
+fn streams_that_fail_while_nobody_does_mean_a_closed_port() {
+    check(&[("recent", "streams_failed", "2"), ("total", "streams_failed", "9")], &[]);
+    check(&[("recent", "streams_failed", "3")], &[("streams-failed", Severity::Warning)]);
+    let own = view(
+        "a",
+        &[("a", 1, "alive"), ("b", 2, "failed"), ("c", 3, "alive")],
+        &[("recent", "streams_failed", "3")],
+    );
+    let mut found = kinds(&checks::all(&own, &[], &[]));
+    found.retain(|(kind, _)| *kind != "member-failed");
+    assert_eq!(found, [("streams-failed", Severity::Note)]);
+}
+
+#[test]
+fn what_is_not_measured_is_said() {
+    let own = view("a", ALIVE, &[("settings", "udp_buffer_size", "1400"), ("health", "encrypted", "true")]);
+    let unchecked = checks::unchecked(&own, &[view("b", ALIVE, &[])]);
+    assert_eq!(unchecked.len(), 1, "{unchecked:?}");
+    assert!(
+        unchecked[0].starts_with("the MTU of the paths") && unchecked[0].contains("-s 1400"),
+        "{unchecked:?}"
     );
 }
 
