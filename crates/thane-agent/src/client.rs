@@ -122,6 +122,8 @@ pub(crate) struct Client {
     seq: u64,
     /// Records that arrived while an answer was awaited, the oldest first.
     pending: VecDeque<Record>,
+    /// How long an answer may take that the agent can give at once: [`ANSWER_TIMEOUT`], less in tests.
+    answer_timeout: Duration,
 }
 
 impl Client {
@@ -131,10 +133,16 @@ impl Client {
     ///
     /// Nobody answers there, or whoever does is no agent, or it wants another token.
     pub(crate) fn connect(address: &str, token: &str) -> Result<Self, ConnectError> {
+        Self::connect_within(address, token, ANSWER_TIMEOUT)
+    }
+
+    /// Connects to an agent that has `answer_timeout` for each answer that it can give at once.
+    fn connect_within(address: &str, token: &str, answer_timeout: Duration) -> Result<Self, ConnectError> {
         let stream = dial::dial(address, CONNECT_TIMEOUT).map_err(ConnectError::Dial)?;
         let prepared = stream.set_write_timeout(Some(WRITE_TIMEOUT)).and_then(|()| stream.set_nodelay(true));
         prepared.map_err(|error| ConnectError::Lost(RpcError::io(&error)))?;
-        let mut client = Self { stream, decoder: ResponseDecoder::new(), seq: 0, pending: VecDeque::new() };
+        let (decoder, pending) = (ResponseDecoder::new(), VecDeque::new());
+        let mut client = Self { stream, decoder, seq: 0, pending, answer_timeout };
         client.greet(&Request::Handshake { version: VERSION })?;
         if !token.is_empty() {
             client.greet(&Request::Auth { key: token.to_owned() })?;
@@ -334,7 +342,7 @@ impl Client {
 
     /// Waits for the answer to the last request; records that come before it are kept.
     fn answer(&mut self, patience: Patience) -> Result<Response, RpcError> {
-        let deadline = (patience == Patience::Short).then(|| Instant::now() + ANSWER_TIMEOUT);
+        let deadline = (patience == Patience::Short).then(|| Instant::now() + self.answer_timeout);
         loop {
             match self.decoder.next_incoming()? {
                 Some(Incoming::Response(response)) if response.seq == self.seq => return Ok(response),
@@ -347,7 +355,7 @@ impl Client {
                 Some(_) => {}
                 None => {
                     if self.receive(deadline)? == Received::Nothing {
-                        return Err(RpcError::Silent(ANSWER_TIMEOUT));
+                        return Err(RpcError::Silent(self.answer_timeout));
                     }
                 }
             }

@@ -156,7 +156,7 @@ fn boundary_inputs_as_serf_until_it_would_be_thrown_away() {
     eprintln!("compat: Vivaldi: boundaries | cases={cases} same={same} listed={}", cases - same);
 }
 
-/// What makes a number leave the range of whole nanoseconds throws Serf's node out of its cluster; here it is refused.
+/// Numbers beyond whole nanoseconds are refused.
 #[test]
 fn numbers_out_of_range_move_nothing() {
     let recorded: Value = serde_json::from_str(include_str!("vectors/vivaldi/overflow.json")).unwrap();

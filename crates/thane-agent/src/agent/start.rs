@@ -296,6 +296,7 @@ fn leave_limit(settings: &Settings, place: &Place) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::settings::flags;
 
     #[test]
     fn protocols_out_of_range_are_refused_in_serfs_words() {
@@ -308,6 +309,18 @@ mod tests {
             (6, Err("Error creating Serf: Protocol version '6' too high. Must be in range: [2, 5]")),
         ] {
             assert_eq!(checked_protocol(given), expected.map_err(str::to_owned), "{given}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_leave_is_given_two_broadcasts_the_time_to_spread_and_a_margin() {
+        // The word of a leave spreads for 1 s, and the margin is 2 s.
+        for (argument, seconds) in [("", 13), ("-broadcast-timeout=1s", 5), ("-broadcast-timeout=1m", 123)] {
+            let arguments: Vec<String> =
+                [argument].map(String::from).into_iter().filter(|a| !a.is_empty()).collect();
+            let settings = Settings::read(&flags().parse(&arguments).unwrap()).unwrap();
+            let place = settings.place().await.unwrap();
+            assert_eq!(leave_limit(&settings, &place), Duration::from_secs(seconds), "{argument}");
         }
     }
 }

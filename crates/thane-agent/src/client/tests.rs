@@ -64,7 +64,7 @@ fn records_that_overtake_an_answer_are_kept_in_order() {
 }
 
 #[test]
-fn an_agents_refusal_and_its_silence_are_told_apart() {
+fn an_agents_refusal_and_its_end_are_told_apart() {
     let (address, thread) = agent(|seq, request| match request {
         Request::Handshake { .. } => Some(response(seq, "", None)),
         Request::Auth { .. } => Some(response(seq, error_text::INVALID_AUTH_TOKEN, None)),
@@ -85,6 +85,32 @@ fn an_agents_refusal_and_its_silence_are_told_apart() {
     let mut client = Client::connect(&address.to_string(), "").unwrap();
     assert_eq!(client.event("deploy", None, true).unwrap_err().to_string(), "too big");
     assert_eq!(client.members().unwrap_err().to_string(), "client closed");
+    thread.join().unwrap();
+}
+
+/// A limit that an agent keeps silent for in no time worth mentioning.
+const SHORT: Duration = Duration::from_millis(50);
+
+#[test]
+fn an_agent_that_holds_the_connection_and_says_nothing_is_given_up() {
+    // The system takes the connection and our bytes for a program that never looks at them.
+    let suspended = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = suspended.local_addr().unwrap().to_string();
+    let error = Client::connect_within(&address, "", SHORT).unwrap_err();
+    assert!(matches!(error, ConnectError::Lost(RpcError::Silent(SHORT))), "{error:?}");
+
+    let (address, thread) = agent(|seq, request| match request {
+        Request::Handshake { .. } => Some(response(seq, "", None)),
+        // Nothing is sent, and the connection stays open.
+        _ => Some(Vec::new()),
+    });
+    let mut client = Client::connect(&address.to_string(), "").unwrap();
+    client.answer_timeout = SHORT;
+    let started = Instant::now();
+    let error = client.members().unwrap_err();
+    assert!(matches!(error, RpcError::Silent(SHORT)), "{error:?}");
+    assert!(started.elapsed() >= SHORT, "it had its time");
+    drop(client);
     thread.join().unwrap();
 }
 

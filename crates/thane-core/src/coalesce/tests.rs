@@ -213,6 +213,20 @@ fn events_wait_for_quiet_and_never_longer_than_the_period() {
 }
 
 #[test]
+fn a_member_that_fails_and_returns_within_the_window_is_not_told() {
+    let mut coalescer = both();
+    coalescer.push(at(0), member_event("member-join", "a", ""));
+    assert_eq!(polled(&mut coalescer, at(1000)).len(), 1);
+    coalescer.push(at(5000), member_event("member-failed", "a", ""));
+    coalescer.push(at(5900), member_event("member-join", "a", ""));
+    // Its last state is the one that was told, as in Serf; the window ends, and the next failure is told.
+    assert_eq!(polled(&mut coalescer, at(6900)), []);
+    assert_eq!(coalescer.poll_timeout(), Time::NEVER);
+    coalescer.push(at(9000), member_event("member-failed", "a", ""));
+    assert_eq!(shown(&polled(&mut coalescer, at(10_000))), [("member-failed", vec!["a".to_owned()])]);
+}
+
+#[test]
 fn a_window_that_is_over_takes_no_late_event() {
     let mut coalescer = both();
     coalescer.push(at(0), member_event("member-join", "a", ""));
