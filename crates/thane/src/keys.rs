@@ -40,7 +40,8 @@ impl Node {
     }
 
     /// Makes an installed key the one that every member seals with. Asks first who has it, and changes nothing if a live member
-    /// does not: the others could no longer talk to it. The report then names those members.
+    /// lacks it, does not show it in a list that is cut short, or is silent: it could no longer understand the others. The report
+    /// then names those members.
     ///
     /// # Errors
     /// When nobody could be asked.
@@ -48,7 +49,8 @@ impl Node {
         self.keys(KeyCommand::Use(key), 0).await
     }
 
-    /// Removes a key from the ring of every member. The one in use is not removed.
+    /// Removes a key from the ring of every member. Asks first who seals with it, and changes nothing if a live member does, or is
+    /// silent: the others could no longer understand it. The report then names those members.
     ///
     /// # Errors
     /// When nobody could be asked.

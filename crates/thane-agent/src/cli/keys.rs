@@ -19,7 +19,8 @@ pub(super) fn flags() -> FlagSet {
         "keys [flags]",
         "Manages the encryption keys of all members. To change the key of a cluster: install the new one, use it, then\n\
          remove the old one, each when the step before has succeeded on all members. A key that a live member does\n\
-         not have is not used: that member could no longer understand the others.",
+         not have is not used: that member could no longer understand the others. Nor is a key removed that a live\n\
+         member still seals with: the others could no longer understand it.",
     )))
     .string("install", "", "Add a key, in base64, that is not used yet.")
     .string("use", "", "Seal with a key that is installed everywhere.")
@@ -150,21 +151,30 @@ fn perform(client: &mut Client, action: KeyAction<'_>) -> Reported {
     if let KeyAction::Use(key) = action
         // Thane's agents refuse by themselves, and name those that lack the key.
         && !client.is_thane()
-        && let Some(refusal) = would_lock_out(client, key)
     {
-        return Ok((KeyReply::default(), Some(refusal)));
+        let (report, _error) = client.keys(KeyAction::List)?;
+        if let Some(refusal) = would_lock_out(&report, key) {
+            return Ok((KeyReply::default(), Some(refusal)));
+        }
     }
     client.keys(action)
 }
 
-/// Why the key is not to be used: some of those who answer have it and some do not. Serf's agents would go on, and cut
-/// these off. A key that nobody has does no harm, so its refusal is left to the members.
-fn would_lock_out(client: &mut Client, key: &str) -> Option<String> {
-    let (report, _error) = client.keys(KeyAction::List).ok()?;
-    let having = report.keys.as_ref().and_then(|keys| keys.get(key)).copied().unwrap_or(0);
-    (having > 0 && having < report.responses).then(|| {
-        format!("{having} of {} members that answer have the key; nothing was changed", report.responses)
-    })
+/// Why the key is not to be used: some live members lack it, or are silent and may lack it. Serf's agents would go on, and cut
+/// these off. If all have answered and nobody has the key, no harm is done, and the refusal is left to the members.
+fn would_lock_out(report: &KeyReply, key: &str) -> Option<String> {
+    let KeyReply { nodes, responses, .. } = *report;
+    // Line breaks, which Serf's agents skip, are not in its lists.
+    let key: String = key.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    let having = report.keys.as_ref().and_then(|keys| keys.get(&key)).copied().unwrap_or(0);
+    if having >= nodes || (having == 0 && responses >= nodes) {
+        return None;
+    }
+    let silent = match nodes.saturating_sub(responses) {
+        0 => String::new(),
+        silent => format!(", {silent} did not answer"),
+    };
+    Some(format!("{having} of {nodes} live members are known to have the key{silent}; nothing was changed"))
 }
 
 fn tell(result: &Reported, words: &Words, output: &mut Output) -> Result<(), Failure> {
@@ -202,8 +212,10 @@ fn hint(error: &RpcError) -> String {
     let RpcError::Agent(text) = error else { return "Look at the agent's log.".to_owned() };
     let words = if text.contains("base64") {
         "A key is 16, 24 or 32 bytes in base64; 'thane keygen' makes one."
-    } else if text.contains("nodes reported success") || text.contains("have the key") {
+    } else if text.contains("have the key") {
         "Install the key on all first; 'thane keys -list' counts who has it, 'thane reachability' who answers."
+    } else if text.contains("nodes reported success") {
+        "Not all answered: 'thane reachability' tells who does. The step may be repeated when all do."
     } else {
         "What the members say tells what to mend; the step may be repeated then."
     };
@@ -246,5 +258,28 @@ fn document(result: &Reported, words: &Words, absent: &[String], output: &mut Ou
     match error {
         Some(error) => Err(Failure::Aside(hint(&RpcError::Agent(error.clone())))),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a list of three members says of the key `k`.
+    fn refusal(having: u64, responses: u64) -> Option<String> {
+        let keys = Some(BTreeMap::from([("k".to_owned(), having), ("other".to_owned(), responses)]));
+        would_lock_out(&KeyReply { keys, nodes: 3, responses, ..KeyReply::default() }, "k\n")
+    }
+
+    #[test]
+    fn a_live_member_that_lacks_the_key_or_is_silent_keeps_it_from_use() {
+        assert_eq!(refusal(3, 3), None);
+        assert_eq!(refusal(0, 3), None, "the members refuse it themselves");
+        let words = |text: Option<String>| text.expect("a refusal");
+        assert!(words(refusal(2, 3)).starts_with("2 of 3 live members are known to have the key; "));
+        for having in 0..3 {
+            let start = format!("{having} of 3 live members are known to have the key, 1 did not answer; ");
+            assert!(words(refusal(having, 2)).starts_with(&start));
+        }
     }
 }

@@ -103,7 +103,7 @@ fn keys_are_rotated_from_either_side_and_no_member_is_locked_out() {
         }
         let refusal = lone_serf.cli(Kind::Thane, &["keys", "-use", THIRD_KEY]);
         assert_eq!(refusal.code, Some(1), "{refusal:#?}");
-        assert!(refusal.stdout.contains("2 of 4 members that answer have the key"), "{refusal:#?}");
+        assert!(refusal.stdout.contains("2 of 4 live members are known to have the key"), "{refusal:#?}");
         for agent in all {
             cluster.wait_for("all members to be reached", || {
                 let answer = agent.own_cli(&["reachability"]);

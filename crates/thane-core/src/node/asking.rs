@@ -162,6 +162,13 @@ impl Node {
         Ok(())
     }
 
+    /// The names of the members that are live now, our own among them.
+    pub(super) fn live_names(&self) -> BTreeSet<Arc<str>> {
+        let alive = |status| matches!(status, Some(Status::Alive | Status::Leaving));
+        let live = self.table.iter().filter(|(_, entry)| entry.is_live() && alive(entry.status));
+        live.map(|(_, entry)| entry.name.clone()).collect()
+    }
+
     /// The live members that the query means, as far as we know their tags.
     fn names_meant(&mut self, query: &Query<'_>) -> BTreeSet<Arc<str>> {
         let alive = |status| matches!(status, Some(Status::Alive | Status::Leaving));

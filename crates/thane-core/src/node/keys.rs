@@ -2,7 +2,7 @@
 //!
 //! Source: Serf `keymanager.go`, `internal_query.go` (handleInstallKey and its neighbours).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use thane_wire::serf::{KeyRequest, KeyResponse, Query, QueryResponse, SerfMessage};
@@ -20,17 +20,34 @@ const KEY_TEXT_BYTES_MIN: usize = 25;
 /// Most key ring changes that wait to be written at one time.
 const PERSISTING_MAX: usize = 64;
 
+/// What stands for the answer of a member that gave none to a check.
+const SILENT: &str = "no answer, so it may be locked out: nothing was changed";
+/// What is said of a member that has too many keys to show them all.
+const NOT_SHOWN: &str =
+    "its list of keys is cut short and does not show this one: remove keys that are not used any more";
+
 /// One question to all members about their key rings.
 #[derive(Debug)]
 pub(super) struct KeyRound {
     op: OpId,
     command: KeyCommand,
     relay_factor: u8,
-    /// A look at the rings before a key is put to use.
+    /// A look at the rings before a key is put to use or removed.
     is_check: bool,
+    /// Those who were live when they were asked.
+    asked: BTreeSet<Arc<str>>,
     report: KeyReport,
-    /// Who has which keys; only of a check.
-    holders: BTreeMap<Arc<str>, Vec<String>>,
+    /// What each who answered said of its ring; only of a check.
+    rings: BTreeMap<Arc<str>, Ring>,
+}
+
+/// What a member says of its key ring.
+#[derive(Debug)]
+enum Ring {
+    /// Its keys in base64, perhaps not all of them, and the one it seals with.
+    Told { keys: Vec<String>, primary: String, is_cut: bool },
+    /// Nothing that helps: why not.
+    Untold(String),
 }
 
 /// A change that is made and waits to be written.
@@ -50,6 +67,9 @@ impl KeyRound {
             self.report.errors += 1;
             let remark = "the member's answer cannot be read; see the versions with members -detailed";
             self.report.messages.insert(from.to_string(), remark.into());
+            if self.is_check {
+                self.rings.insert(from.clone(), Ring::Untold(remark.into()));
+            }
             return;
         };
         if !response.result {
@@ -58,8 +78,7 @@ impl KeyRound {
         if !response.result || !response.message.is_empty() {
             self.report.messages.insert(from.to_string(), response.message.to_owned());
         }
-        let keys = response.keys.unwrap_or_default();
-        for key in &keys {
+        for key in response.keys.iter().flatten() {
             *self.report.keys.entry((*key).to_owned()).or_default() += 1;
         }
         // Differs from Serf: an empty text, as other commands send it, is no primary key.
@@ -67,40 +86,72 @@ impl KeyRound {
             *self.report.primary_keys.entry(response.primary_key.to_owned()).or_default() += 1;
         }
         if self.is_check {
-            self.holders.insert(from.clone(), keys.into_iter().map(str::to_owned).collect());
+            self.rings.insert(from.clone(), Ring::told_by(&response));
         }
     }
 
-    /// A report that names the members without the key, if there are any.
+    /// A report that names the members that the change would lock out, or may lock out because they do not tell; none if all is
+    /// well. `live` are those who are live now.
     ///
-    /// Differs from Serf: it changes the others and leaves these unable to understand them.
-    fn who_would_be_locked_out(&self, key: &Key) -> Option<KeyReport> {
-        let text = key.to_base64();
-        // A list that was cut says nothing of the keys that are left out; such a member answers for itself in the next self.
-        let truncated =
-            |name: &str| self.report.messages.get(name).is_some_and(|m| m.starts_with("truncated"));
-        let lacking: Vec<&Arc<str>> = self
-            .holders
+    /// Differs from Serf: it changes the others, who then cannot talk to these any more.
+    fn who_would_be_locked_out(&self, live: BTreeSet<Arc<str>>) -> Option<KeyReport> {
+        let complaints: BTreeMap<String, String> = self
+            .rings
             .iter()
-            .filter(|(name, keys)| !keys.contains(&text) && !truncated(name))
-            .map(|(name, _)| name)
+            .filter_map(|(name, ring)| Some((name.to_string(), ring.complaint(&self.command)?)))
             .collect();
-        let silent = self.report.nodes.saturating_sub(self.report.responses);
-        if lacking.is_empty() && silent == 0 {
+        // Who has failed meanwhile is silent too: it may be back in a moment.
+        let mut silent = live;
+        silent.extend(self.asked.iter().cloned());
+        silent.retain(|name| !self.rings.contains_key(name));
+        if complaints.is_empty() && silent.is_empty() {
             return None;
         }
-        let mut messages = BTreeMap::new();
-        for name in &lacking {
-            let own = self.report.messages.get(&***name).cloned();
-            messages.insert(name.to_string(), own.unwrap_or_else(|| KeyError::NotInRing.to_string()));
-        }
+        let errors = complaints.len();
+        let mut messages = complaints;
+        messages.extend(silent.iter().map(|name| (name.to_string(), SILENT.to_owned())));
         Some(KeyReport {
-            nodes: self.report.nodes,
-            responses: self.report.responses,
-            errors: lacking.len(),
+            nodes: self.report.nodes.max(self.rings.len() + silent.len()),
+            responses: self.rings.len(),
+            errors,
             messages,
             ..KeyReport::default()
         })
+    }
+}
+
+impl Ring {
+    fn told_by(response: &KeyResponse<'_>) -> Self {
+        if !response.result {
+            return Self::Untold(response.message.to_owned());
+        }
+        let keys: Vec<String> = response.keys.iter().flatten().map(|key| (*key).to_owned()).collect();
+        // An old Serf does not name its primary key, but has it in front, as all versions do.
+        let primary = match response.primary_key {
+            "" => keys.first().cloned().unwrap_or_default(),
+            primary => primary.to_owned(),
+        };
+        Self::Told { keys, primary, is_cut: response.message.starts_with("truncated") }
+    }
+
+    /// What speaks against the change at this member.
+    fn complaint(&self, command: &KeyCommand) -> Option<String> {
+        let (keys, primary, is_cut) = match self {
+            Self::Untold(reason) => return Some(reason.clone()),
+            Self::Told { keys, primary, is_cut } => (keys, primary, *is_cut),
+        };
+        match command {
+            // The others could read nothing that it sends.
+            KeyCommand::Remove(key) => {
+                (*primary == key.to_base64()).then(|| KeyError::RemovesPrimary.to_string())
+            }
+            // It could read nothing that the others send.
+            KeyCommand::Use(key) if !keys.contains(&key.to_base64()) => {
+                // The key may be among those left out, or may not be there: nobody is locked out on a guess.
+                Some(if is_cut { NOT_SHOWN.to_owned() } else { KeyError::NotInRing.to_string() })
+            }
+            KeyCommand::Use(_) | KeyCommand::Install(_) | KeyCommand::List => None,
+        }
     }
 }
 
@@ -116,7 +167,7 @@ impl Node {
             return Err(CommandError::NotSupported);
         }
         let op = self.new_keys_op();
-        let is_check = matches!(command, KeyCommand::Use(_));
+        let is_check = matches!(command, KeyCommand::Use(_) | KeyCommand::Remove(_));
         match self.ask_keys(op, command, relay_factor, is_check) {
             Ok(()) => Ok(op),
             Err(error) => {
@@ -149,19 +200,23 @@ impl Node {
             command: command.clone(),
             relay_factor,
             is_check,
+            asked: if is_check { self.live_names() } else { BTreeSet::new() },
             report,
-            holders: BTreeMap::new(),
+            rings: BTreeMap::new(),
         };
         self.ask(&Question { name, payload: Some(&payload), params }, Purpose::Keys(round))
     }
 
     pub(super) fn key_round_over(&mut self, round: KeyRound) {
-        if let (true, KeyCommand::Use(key)) = (round.is_check, &round.command) {
-            match round.who_would_be_locked_out(key) {
+        if round.is_check {
+            match round.who_would_be_locked_out(self.live_names()) {
                 None => {
-                    let op = round.op;
-                    if self.ask_keys(op, &round.command, round.relay_factor, false).is_err() {
-                        self.finish(op, Outcome::Keys(round.report));
+                    let KeyRound { op, command, relay_factor, mut report, .. } = round;
+                    if let Err(error) = self.ask_keys(op, &command, relay_factor, false) {
+                        // The members were looked at and not changed: this is no success.
+                        report = KeyReport { nodes: report.nodes, errors: 1, ..KeyReport::default() };
+                        report.messages.insert(self.own_name().to_string(), error.to_string());
+                        self.finish(op, Outcome::Keys(report));
                     }
                 }
                 Some(refused) => self.finish(round.op, Outcome::Keys(refused)),

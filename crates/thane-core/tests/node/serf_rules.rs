@@ -412,3 +412,106 @@ fn only_a_list_of_keys_names_a_primary() {
     assert!(report.primary_keys.is_empty() && report.keys.is_empty(), "{report:?}");
     assert!(report.responses >= 1 && report.errors == 0, "{report:?}");
 }
+
+/// A node that seals with key 7, also has key 8, and knows one other member, `b`.
+fn with_two_keys() -> (Bench, Key, Key) {
+    let [used, other] = [7, 8].map(|byte| Key::new(&[byte; 16]).unwrap());
+    let keyring = Keyring::new([used.clone(), other.clone()]);
+    let mut bench = Bench::new(Config { keyring, ..quiet("a", addr_of(1)) });
+    bench.tell(&alive("b", 1, addr_of(2)));
+    bench.take_gossip();
+    (bench, used, other)
+}
+
+/// Starts the command and lets `b` answer the look at its ring.
+fn look_first(bench: &mut Bench, command: &KeyCommand, ring: Option<&KeyResponse<'_>>) {
+    bench.node.keys(bench.now, command, 0).unwrap();
+    bench.collect();
+    let query = asked(bench);
+    if let Some(ring) = ring {
+        let mut body = Vec::new();
+        SerfMessage::KeyResponse(ring.clone()).encode(&mut body);
+        answer(bench, query, 0, Some(&body));
+    }
+}
+
+/// The command ends without a second question, and its report names `b` with these words.
+#[track_caller]
+fn check_refused(bench: &mut Bench, result: &str, words: &str) {
+    bench.run(ms(10_000));
+    let Some((_, Outcome::Keys(report))) = bench.done.first() else { panic!("{:?}", bench.done) };
+    assert_eq!(report.result(), Err(result.to_owned()), "{report:?}");
+    assert!(report.messages["b"].contains(words), "{report:?}");
+    assert_eq!(report.messages.len(), 1, "{report:?}");
+    let more: Vec<_> = bench.take_gossip();
+    let asks = more.iter().filter_map(|message| SerfMessage::decode(message.strip_prefix(&[8])?).ok());
+    let names: Vec<_> = asks
+        .filter_map(|message| match message {
+            SerfMessage::Query(query) => Some(query.name.to_owned()),
+            _ => None,
+        })
+        .filter(|name| name != "_serf_list-keys")
+        .collect();
+    assert!(names.is_empty(), "nobody is asked to change anything: {names:?}");
+}
+
+fn ring<'a>(keys: &[&'a str], primary_key: &'a str, message: &'a str) -> KeyResponse<'a> {
+    KeyResponse { result: true, message, keys: Some(keys.to_vec()), primary_key }
+}
+
+/// Differs from Serf, where all but `b` forget the key, and can read nothing of `b` any more.
+#[test]
+fn a_key_that_a_live_member_seals_with_is_not_removed() {
+    let texts = [7, 8].map(|byte| Key::new(&[byte; 16]).unwrap().to_base64());
+    let [used, other] = [texts[0].as_str(), texts[1].as_str()];
+    // An old Serf does not name the primary key, which is in front.
+    for primary in [other, ""] {
+        let (mut bench, _, key) = with_two_keys();
+        look_first(&mut bench, &KeyCommand::Remove(key), Some(&ring(&[other, used], primary, "")));
+        check_refused(&mut bench, "1/2 nodes reported failure", "removing the primary key is not allowed");
+    }
+}
+
+/// Whoever is silent may seal with the key, or lack it.
+#[test]
+fn with_a_silent_member_no_key_is_removed_or_used() {
+    for command in [KeyCommand::Remove, KeyCommand::Use] {
+        let (mut bench, _, key) = with_two_keys();
+        look_first(&mut bench, &command(key), None);
+        check_refused(&mut bench, "1/2 nodes reported success", "no answer");
+    }
+}
+
+/// So may whoever shows but some of its keys; for a removal it tells enough.
+#[test]
+fn a_cut_list_of_keys_is_no_leave_to_use_one_that_it_does_not_show() {
+    let texts = [7, 8].map(|byte| Key::new(&[byte; 16]).unwrap().to_base64());
+    let cut = ring(&[&texts[0]], &texts[0], "truncated key list response, showing first 1 of 30 keys");
+    let (mut bench, _, key) = with_two_keys();
+    look_first(&mut bench, &KeyCommand::Use(key), Some(&cut));
+    check_refused(&mut bench, "1/2 nodes reported failure", "cut short");
+
+    let (mut bench, _, key) = with_two_keys();
+    look_first(&mut bench, &KeyCommand::Remove(key), Some(&cut));
+    check_goes_on(&mut bench);
+}
+
+/// The second question is asked, and its answer ends the command.
+#[track_caller]
+fn check_goes_on(bench: &mut Bench) {
+    let query = asked(bench);
+    let mut body = Vec::new();
+    SerfMessage::KeyResponse(KeyResponse { result: true, ..KeyResponse::default() }).encode(&mut body);
+    answer(bench, query, 0, Some(&body));
+    let Some((_, Outcome::Keys(report))) = bench.done.first() else { panic!("{:?}", bench.done) };
+    assert_eq!((report.result(), report.responses), (Ok(()), 2), "{report:?}");
+}
+
+#[test]
+fn a_key_that_nobody_seals_with_is_removed() {
+    let texts = [7, 8].map(|byte| Key::new(&[byte; 16]).unwrap().to_base64());
+    let (mut bench, _, key) = with_two_keys();
+    let both = ring(&[&texts[0], &texts[1]], &texts[0], "");
+    look_first(&mut bench, &KeyCommand::Remove(key), Some(&both));
+    check_goes_on(&mut bench);
+}

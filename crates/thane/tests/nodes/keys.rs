@@ -105,6 +105,30 @@ async fn a_key_that_somebody_lacks_is_not_used_and_the_somebody_named() {
 }
 
 #[tokio::test]
+async fn a_key_that_somebody_still_seals_with_is_not_removed_and_the_somebody_named() {
+    let (old, new) = (key(1), key(2));
+    let changed = thane::Keyring::new([new.clone(), old.clone()]);
+    let a = builder("a").keyring(changed.clone()).start().await.unwrap();
+    let b = builder("b").keyring(changed).start().await.unwrap();
+    let c = builder("c").keyring(thane::Keyring::new([old.clone(), new.clone()])).start().await.unwrap();
+    let nodes = [a, b, c];
+    for node in &nodes[1..] {
+        node.join([nodes[0].local_addr().to_string()]).await.unwrap();
+    }
+    all_see_each_other(&nodes).await;
+
+    let report = nodes[0].remove_key(old.clone()).await.unwrap();
+    assert_eq!(report.result(), Err("1/3 nodes reported failure".to_owned()), "{report:?}");
+    assert_eq!(report.messages.keys().collect::<Vec<_>>(), ["c"]);
+    let list = nodes[1].list_keys().await.unwrap();
+    assert_eq!(list.keys, [(old.to_base64(), 3), (new.to_base64(), 3)].into(), "nobody has forgotten it");
+
+    // Once it seals with the new key like the others, the old one may go.
+    all_of(&nodes[0].use_key(new.clone()).await.unwrap(), 3);
+    all_of(&nodes[0].remove_key(old).await.unwrap(), 3);
+}
+
+#[tokio::test]
 async fn without_encryption_there_are_no_keys_to_change() {
     let a = builder("a").start().await.unwrap();
     let report = a.install_key(key(1)).await.unwrap();
