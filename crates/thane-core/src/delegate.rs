@@ -41,7 +41,8 @@ use crate::member::{Member, State, Versions};
 /// ```
 pub trait Delegate: fmt::Debug + Send + Sync {
     /// Whether this member, which has just been announced by gossip or in an exchange, may be one of us. A veto ignores the
-    /// announcement. Asked at each, thus often about the same one, never about ourselves. A member that is vetoed only after
+    /// announcement. Asked at each, thus often about the same one. Never about ourselves, except that
+    /// [`Delegate::admit_merge`], unless it is replaced, puts what the others know of us to it as well. A member that is vetoed only after
     /// it was admitted will fail, as its refutations are not heard. (memberlist: `AliveDelegate.NotifyAlive`.)
     ///
     /// # Errors

@@ -64,14 +64,16 @@ pub(crate) fn route<'a>(own: &'a [Network], meta: &[u8]) -> Option<(&'a str, Soc
     own.iter().find_map(|network| {
         let (_name, addr) = theirs().find(|(name, _addr)| *name == network.name)?;
         let addr: SocketAddr = addr.parse().ok()?;
-        is_reachable(addr).then_some((&*network.name, SocketAddr::new(addr.ip().to_canonical(), addr.port())))
+        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        is_reachable(addr).then_some((&*network.name, addr))
     })
 }
 
-/// Whether an address is that of one machine.
+/// Whether an address is that of one machine, in either form of an IPv4 address.
 pub(crate) fn is_reachable(addr: SocketAddr) -> bool {
-    let is_broadcast = matches!(addr.ip(), IpAddr::V4(ip) if ip.is_broadcast());
-    addr.port() != 0 && !addr.ip().is_unspecified() && !addr.ip().is_multicast() && !is_broadcast
+    let ip = addr.ip().to_canonical();
+    let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    addr.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast
 }
 
 #[cfg(test)]
@@ -103,6 +105,9 @@ mod tests {
             ("lan=10.0.0.2:0", None),
             ("lan=224.0.0.1:7", None),
             ("lan=255.255.255.255:7", None),
+            ("lan=[::ffff:0.0.0.0]:7,wan=203.0.113.2:7", Some(("wan", "203.0.113.2:7"))),
+            ("lan=[::ffff:224.0.0.1]:7", None),
+            ("lan=[::ffff:255.255.255.255]:7", None),
             ("lan=web-1:7", None),
             ("lan", None),
             ("", None),

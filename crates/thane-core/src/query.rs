@@ -39,7 +39,8 @@ pub struct QueryParams {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum QueryEnd {
     /// As soon as every live member that is meant has answered (and acknowledged, if asked to), at the latest at the deadline. A member that
-    /// fails or leaves meanwhile is not waited for, nor is one that joins meanwhile.
+    /// fails or leaves meanwhile is not waited for, nor is one that joins meanwhile. A query that means nobody whom we know lasts until the
+    /// deadline: whoever changes its tags or joins meanwhile may answer.
     #[default]
     WhenAnswered,
     /// Only at the deadline, as in Serf.

@@ -197,6 +197,7 @@ impl SnapshotLog {
             log.marks.incarnation = 0;
         }
         _ = log.seen.take_unwritten();
+        _ = log.seen.take_given_up();
         log.written = log.marks;
         (log.marks.event, log.marks.declined) = log.dealt_with();
         let declined = log.marks.declined;
@@ -446,8 +447,9 @@ impl SnapshotLog {
     /// what was recorded since.
     pub fn to_append(&mut self) -> &[u8] {
         let (new, old) = (self.marks, self.written);
-        // Before the clock: a file that breaks off in between must not seem to have been written by somebody else.
-        if new.declined > old.declined && !self.seen.is_empty() {
+        // Before the clock: a file that breaks off in between must not seem to have been written by somebody else. Also when no
+        // event is left to be told: the file may tell some that have been given up since.
+        if new.declined > old.declined && (self.seen.take_given_up() || !self.seen.is_empty()) {
             self.write(Line::Comment(&declined_remark(new.declined)));
         }
         for event in self.seen.take_unwritten() {
@@ -538,6 +540,7 @@ impl SnapshotLog {
         self.waiting = Vec::new();
         _ = self.seen.take_unwritten();
         self.must_compact = false;
+        _ = self.seen.take_given_up();
         self.written = self.marks;
     }
 

@@ -126,6 +126,10 @@ counters! {
     user_events_duplicate,
     /// User events too old to be told from repetitions.
     user_events_too_old,
+    /// User events from before what is wanted: declined as history, or of a time that was given up.
+    user_events_unwanted,
+    /// Lamport times of user events that were given up because the remembered events took too many bytes.
+    user_event_times_given_up,
     /// Queries accepted as news.
     queries_accepted,
     /// Queries too old to be told from repetitions, or from before what is wanted.
@@ -142,6 +146,8 @@ counters! {
     query_acks_duplicate,
     /// Responses that came twice.
     query_responses_duplicate,
+    /// Acks and responses of unknown members dropped because their query had too many of them.
+    query_responses_over_limit,
     /// Query responses and acks sent.
     query_responses_sent,
     /// Messages passed on for others.

@@ -458,3 +458,20 @@ fn a_thousand_events_are_told_one_by_one_and_all_before_them_at_once() {
     assert!(text.len() < 64 * 1024, "{} bytes", text.len());
     assert_eq!(log_of(&text).restored(""), restored);
 }
+
+/// More events of one Lamport time than are told one by one, some of them in the file already.
+#[test]
+fn a_time_that_is_given_up_is_declined_as_a_whole() {
+    let mut log = log_of(b"");
+    let mut file = Vec::new();
+    for half in 0..2 {
+        for at in 0..600 {
+            log.record(Record::Seen(seen(7, &format!("e{half}-{at}"))));
+        }
+        log.record(Record::Marks(Marks { event: 7, ..Marks::default() }));
+        append(&mut log, &mut file);
+    }
+    let restored = log_of(&file).restored("");
+    assert_eq!((restored.marks.declined, restored.seen.len()), (7, 0));
+    assert_eq!(log_of(&log.compacted()).restored(""), restored);
+}

@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 
 use thane_core::snapshot::{Marks, Peer, Restored, SeenEvent};
 use thane_core::{Config, Event, Node, Prune, Replay, Seed, State, Status, Time};
+use thane_wire::gossip::NodeStateKind;
+use thane_wire::serf::{PushPullState, SerfMessage};
 
 use self::net::{Net, lan};
 use self::support::{Bench, addr, addr_of, ms, quiet};
@@ -442,4 +444,78 @@ fn a_node_that_leaves_stops_looking() {
     net.run(ms(600_000));
     assert_eq!(net.nodes[0].node.counters().streams_dialed, dialed);
     assert_eq!(net.nodes[0].node.local().state, State::Left);
+}
+
+/// A machine that was renamed finds itself in what it wrote down under its old name.
+#[test]
+fn a_node_under_a_new_name_does_not_take_itself_for_its_cluster() {
+    let mut net = Net::new([lan(0), lan(1)]);
+    let old_name = Peer { name: "before".into(), addr: net.addr(1) };
+    net.down.insert(0);
+    let other = Peer { name: "n0".into(), addr: net.addr(0) };
+    start_with(&mut net, 1, Restored { alive: vec![old_name, other], ..Restored::default() });
+    net.run(ms(10_000));
+    assert!(!net.nodes[1].noticed("rejoined"));
+    assert!(net.nodes[1].dials.iter().all(|(_stream, to)| *to != net.addr(1)));
+    start_with(&mut net, 0, Restored::default());
+    assert!(net.run_until(ms(60_000), |net| net.all_see(2)), "it goes on looking for the other");
+}
+
+/// An address that leads back to ourselves although it is not the one we announce.
+#[test]
+fn an_exchange_with_ourselves_ends_no_search() {
+    let mut bench = Bench::new(lan(0));
+    let way_around = Peer { name: "before".into(), addr: addr("127.0.9.9:7946") };
+    bench.node.restore(bench.now, Restored { alive: vec![way_around], ..Restored::default() });
+    bench.collect();
+    let (dialed, _to) = bench.dials[0];
+    bench.node.handle_stream_connected(bench.now, dialed);
+    bench.collect();
+    let request = bench.written.remove(&dialed).unwrap();
+    let reply = bench.stream(&request).unwrap();
+    bench.node.handle_stream_data(bench.now, dialed, &reply);
+    bench.collect();
+    assert!(bench.node.counters().push_pulls >= 2, "we have spoken with ourselves");
+    assert!(!bench.noticed("rejoined"));
+    bench.dials.clear();
+    bench.run(ms(5_000));
+    assert!(!bench.dials.is_empty(), "it goes on looking");
+}
+
+/// What a node writes down anew while it looks for its cluster names those that it looks for.
+#[test]
+fn members_that_are_looked_for_are_written_down_until_they_are_found() {
+    let mut bench = Bench::new(lan(0));
+    let peer = |name: &str, at: &str| Peer { name: name.into(), addr: addr(at) };
+    let alive = vec![peer("b", "127.0.9.2:7946"), peer("c", "127.0.9.3:7946")];
+    let failed = vec![peer("d", "127.0.9.4:7946")];
+    let restored = Restored { alive: alive.clone(), failed: failed.clone(), ..Restored::default() };
+    bench.node.restore(bench.now, restored);
+    bench.collect();
+    let written = bench.node.to_restore();
+    let found: BTreeSet<&str> = written.alive.iter().map(|peer| &*peer.name).collect();
+    assert_eq!(found, BTreeSet::from(["n0", "b", "c"]));
+    assert_eq!(written.lost, failed);
+}
+
+/// The two forms of one IPv4 address name one member.
+#[test]
+fn a_peer_of_ours_is_known_by_either_form_of_an_address() {
+    for known in [true, false] {
+        let mut bench = Bench::new(quiet("a", addr_of(1)));
+        bench.push(
+            true,
+            &[support::encode_record("b", 1, addr_of(2), NodeStateKind::Alive, &support::VERSIONS)],
+        );
+        bench.node.join(bench.now, &[addr("127.0.9.9:7946")], Replay::Ignore).unwrap();
+        bench.collect();
+        let name = if known { "b" } else { "x" };
+        let mapped = addr("[::ffff:127.0.0.2]:7946");
+        let record = support::encode_record(name, 1, mapped, NodeStateKind::Alive, &support::VERSIONS);
+        let mut state = Vec::new();
+        SerfMessage::PushPull(PushPullState { event_ltime: 9, ..PushPullState::default() })
+            .encode(&mut state);
+        bench.push_with(true, &[record], &state);
+        assert_eq!(bench.node.marks().declined == 0, known, "{:?}", bench.node.marks());
+    }
 }

@@ -27,6 +27,9 @@ use crate::timers::{Timer, TimerKey};
 
 /// Most queries of ours that may be under way at one time.
 pub(crate) const ASKED_MAX: usize = 1024;
+/// Once a query has been acknowledged or answered by this many, and twice as many as there are members, no more is taken from those
+/// who are no members.
+const STRANGERS_MAX: usize = 64;
 /// The Serf protocol version from which queries exist.
 pub(super) const QUERY_PROTOCOL_MIN: u8 = 4;
 
@@ -207,8 +210,16 @@ impl Node {
             self.counters.query_responses_late += 1;
             return;
         };
-        let from = self.table.intern(response.from);
         let is_ack = response.flags & RESPONSE_FLAG_ACK != 0;
+        // Members always have room, so that no invented name takes it from them.
+        let is_member = self.table.find(response.from).is_some_and(|id| self.table[id].status.is_some());
+        let heard = if is_ack { &asked.acks } else { &asked.responses };
+        let limit = STRANGERS_MAX + 2 * self.table.with_status();
+        if !is_member && heard.len() >= limit && !heard.contains(response.from) {
+            self.counters.query_responses_over_limit += 1;
+            return;
+        }
+        let from = self.table.intern(response.from);
         let news = if is_ack {
             asked.wants_acks && asked.acks.insert(from.clone())
         } else {

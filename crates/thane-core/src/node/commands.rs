@@ -16,6 +16,7 @@ use super::streams::Purpose;
 use super::{LifeState, Node, Prune, Replay};
 use crate::event::{Cause, Path};
 use crate::member::Status;
+use crate::networks;
 use crate::notice::{Layer, Level};
 use crate::output::{BroadcastTimeout, CommandError, ExchangeError, JoinFailure, OpId, Outcome, Output};
 use crate::timers::{Timer, TimerKey};
@@ -242,14 +243,19 @@ impl Node {
         let own = self.own_name();
         remote.nodes().flatten().filter(|record| *record.name != *own).any(|record| {
             let Some(ip) = ip_from_bytes(record.addr) else { return false };
-            let addr = SocketAddr::new(ip, record.port);
+            // As the table has it, whichever form of an IPv4 address the record bears.
+            let addr = SocketAddr::new(ip.to_canonical(), self.port_of(record.port));
             let entry = self.table.find(record.name).map(|id| &self.table[id]);
             let is_ours = entry.is_some_and(|entry| {
                 entry.status.is_some_and(|status| status != Status::Left)
                     && entry.addr() == addr
                     && !met.contains(record.name)
             });
-            is_ours || self.knew_earlier(record.name, addr)
+            // Of an earlier life we know where its members were reached, which need not be what they announce.
+            let route = networks::route(&self.config.networks, record.meta.unwrap_or_default());
+            is_ours
+                || self.knew_earlier(record.name, addr)
+                || route.is_some_and(|(_network, at)| self.knew_earlier(record.name, at))
         })
     }
 

@@ -75,9 +75,9 @@ impl Node {
 
     /// Fills `room` bytes: statements about members first, then intents, queries and events.
     ///
-    /// Differs from Serf: while others wait, statements get at most three quarters of a packet at first, so that a restless cluster
-    /// does not starve its users' messages; what the others leave is theirs again. And one packet in four is filled the other way
-    /// round, so that neither many intents nor the size of an event keeps it waiting.
+    /// Differs from Serf: while others wait, statements get at most three quarters of a packet, so that a restless cluster does not
+    /// starve its users' messages. And one packet in four is filled the other way round, so that neither many intents nor the size
+    /// of an event keeps it waiting.
     fn take_gossip(&mut self, room: usize, out: &mut Vec<Bytes>) {
         if self.nothing_to_gossip() {
             return;

@@ -125,7 +125,7 @@ impl Node {
             && fits(ours[3], ours[4], theirs[5])
     }
 
-    fn port_of(&self, port: u16) -> u16 {
+    pub(super) fn port_of(&self, port: u16) -> u16 {
         if port == 0 { self.config.bind_port } else { port }
     }
 

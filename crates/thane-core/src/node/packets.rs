@@ -119,7 +119,7 @@ impl Node {
             });
             return;
         }
-        let to = self.way_to(ping.source_node, reply_address(ping.source_addr, ping.source_port, from));
+        let to = self.way_back(ping.source_node, ping.source_addr, ping.source_port, from);
         let mut message = Vec::new();
         let payload = self.ack_payload();
         Ack { seq: ping.seq, payload: payload.as_deref() }.encode(&mut message);
@@ -144,8 +144,7 @@ impl Node {
         let port = if request.port == 0 { self.config.bind_port } else { request.port };
         let to = self.way_to(request.node, SocketAddr::new(target.to_canonical(), port));
         let seq = self.next_seq();
-        let requester = reply_address(request.source_addr, request.source_port, from);
-        let requester = self.way_to(request.source_node, requester);
+        let requester = self.way_back(request.source_node, request.source_addr, request.source_port, from);
         self.relayed_pings.insert(
             seq,
             RelayedPing { requester, seq: request.seq, wants_nack: request.nack, overdue: false },
@@ -219,6 +218,15 @@ impl Node {
         known.filter(|entry| entry.addr() == announced).map_or(announced, Entry::reached_at)
     }
 
+    /// Where an answer goes: to the member and address named in the request if there is one, else back to where the packet came
+    /// from, which is known to work.
+    fn way_back(&self, name: &str, addr: &[u8], port: u16, from: SocketAddr) -> SocketAddr {
+        match ip_from_bytes(addr).map(|ip: IpAddr| ip.to_canonical()) {
+            Some(ip) if port != 0 => self.way_to(name, SocketAddr::new(ip, port)),
+            _ => from,
+        }
+    }
+
     // ---- sending ----
 
     /// Whether packets to this member carry a checksum.
@@ -241,13 +249,5 @@ impl Node {
         self.counters.packets_sent += 1;
         self.counters.packet_bytes_sent += packet.len() as u64;
         self.outputs.push_back(Output::Send { to, packet });
-    }
-}
-
-/// Where an answer goes: to the address named in the request if there is one, else to where the packet came from.
-fn reply_address(addr: &[u8], port: u16, from: SocketAddr) -> SocketAddr {
-    match ip_from_bytes(addr).map(|ip: IpAddr| ip.to_canonical()) {
-        Some(ip) if port != 0 => SocketAddr::new(ip, port),
-        _ => from,
     }
 }

@@ -20,6 +20,7 @@ use crate::event::Event;
 use crate::filter;
 use crate::lamport::LamportJump;
 use crate::member::{State, Status};
+use crate::networks::NETWORKS_TAG;
 use crate::notice::{Layer, Level};
 use crate::output::Output;
 use crate::query::{QueryEvent, QueryToken, RespondError};
@@ -161,13 +162,14 @@ impl Node {
     }
 
     /// Whether all filters of a query admit this member. Of ourselves the configured tags count, as in Serf: below protocol 3 we announce only
-    /// one of them.
+    /// one of them. Our networks are not among the configured tags: of them it counts what we announce.
     pub(super) fn is_meant(&mut self, query: &Query<'_>, id: MemberId) -> bool {
         let entry = &self.table[id];
         let own_tags = (id == self.own).then_some(&self.config.tags);
+        let is_on_networks = !self.config.networks.is_empty();
         let tag = |key: &str| match own_tags {
-            Some(tags) => tags.get(key).map(String::as_bytes),
-            None => tags::raw_value(&entry.meta, key),
+            Some(tags) if key != NETWORKS_TAG || !is_on_networks => tags.get(key).map(String::as_bytes),
+            _ => tags::raw_value(&entry.meta, key),
         };
         let filters = query.filters.iter().flatten().copied();
         filter::admits(filters, &entry.name, tag, &mut self.patterns)

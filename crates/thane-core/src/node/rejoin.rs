@@ -76,8 +76,10 @@ impl Node {
         self.restore_marks(restored.marks, restored.seen);
         let own = self.own_name();
         let (mut alive, mut failed) = (restored.alive, restored.failed);
-        alive.retain(|peer| peer.name != own);
-        failed.retain(|peer| peer.name != own);
+        // Whoever was at our own address was ourselves, under another name: we would find nobody but us there.
+        let is_other = |peer: &Peer| peer.name != own && !self.is_own_address(peer.addr);
+        alive.retain(is_other);
+        failed.retain(is_other);
         for peer in restored.lost.iter().filter(|peer| peer.name != own).chain(&failed) {
             self.remember_lost(Arc::clone(&peer.name), peer.addr);
         }
@@ -110,15 +112,27 @@ impl Node {
     pub fn to_restore(&self) -> Restored {
         let peers = |wanted: fn(Status) -> bool| {
             let members = self.table.iter().filter(|(_, entry)| entry.status.is_some_and(wanted));
-            members.map(|(_, entry)| Peer { name: entry.name.clone(), addr: entry.reached_at() }).collect()
+            members
+                .map(|(_, entry)| Peer { name: entry.name.clone(), addr: entry.reached_at() })
+                .collect::<Vec<Peer>>()
         };
+        let mut alive = peers(|status| matches!(status, Status::Alive | Status::Leaving));
+        // Those of the earlier life that we have not found yet must not be lost with this one. (Those that had failed then are
+        // among the lost.)
+        let sought = &self.rejoin.known[..self.rejoin.failed_from.min(self.rejoin.known.len())];
+        alive.extend(sought.iter().filter(|peer| !self.is_listed(&peer.name)).cloned());
         Restored {
             marks: self.marks(),
-            alive: peers(|status| matches!(status, Status::Alive | Status::Leaving)),
+            alive,
             failed: peers(|status| status == Status::Failed),
             lost: self.lost(),
             seen: self.event_buffer.seen(),
         }
+    }
+
+    /// Whether this is where others reach us, on any network.
+    fn is_own_address(&self, addr: SocketAddr) -> bool {
+        addr == self.config.advertise || self.config.networks.iter().any(|network| network.addr == addr)
     }
 
     /// Whether the earlier life knew a member of this name, there.
@@ -224,7 +238,8 @@ impl Node {
         self.rejoin.trying = None;
         let tried = std::mem::take(&mut self.rejoin.tried);
         match outcome {
-            Outcome::Join { contacted: 1.., failed } => {
+            // An address of old may have become our own: an exchange with ourselves finds nobody.
+            Outcome::Join { contacted: 1.., failed } if self.detector_has_company() => {
                 self.rejoin.known = Vec::new();
                 let has_failed = |peer: &Peer| failed.iter().any(|failure| failure.addr == peer.addr);
                 if let Some(peer) = tried.into_iter().find(|peer| !has_failed(peer)) {
@@ -246,6 +261,7 @@ impl Node {
             return;
         }
         if self.rejoin.lost.len() >= LOST_MAX
+            && !self.rejoin.lost.contains_key(&name)
             && let Some(first) = self.rejoin.lost.iter().min_by_key(|(_, lost)| lost.since)
         {
             let first = Arc::clone(first.0);
@@ -257,10 +273,14 @@ impl Node {
         }
     }
 
+    /// Whether somebody of this name is a member at present, in any status.
+    fn is_listed(&self, name: &str) -> bool {
+        self.table.find(name).is_some_and(|id| self.table[id].status.is_some())
+    }
+
     /// Those that are looked for and are no members at present.
     fn lost(&self) -> Vec<Peer> {
-        let known = |name: &str| self.table.find(name).is_some_and(|id| self.table[id].status.is_some());
-        let lost = self.rejoin.lost.iter().filter(|(name, _)| !known(name));
+        let lost = self.rejoin.lost.iter().filter(|(name, _)| !self.is_listed(name));
         lost.map(|(name, lost)| Peer { name: Arc::clone(name), addr: lost.addr }).collect()
     }
 
@@ -304,7 +324,7 @@ impl Node {
     /// go, and whoever lives there now need not hear of its forerunners.
     fn drop_found(&mut self) {
         let live = self.table.iter().filter(|(_, entry)| entry.is_live());
-        let taken: BTreeSet<SocketAddr> = live.map(|(_, entry)| entry.addr()).collect();
+        let taken: BTreeSet<SocketAddr> = live.map(|(_, entry)| entry.reached_at()).collect();
         let table = &self.table;
         let known = |name: &str| table.find(name).is_some_and(|id| table[id].status.is_some());
         self.rejoin.lost.retain(|name, lost| !known(name) && !taken.contains(&lost.addr));

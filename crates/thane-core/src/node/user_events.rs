@@ -39,6 +39,8 @@ pub(super) struct EventBuffer {
     newest: u64,
     /// Those that an earlier life delivered.
     before: BTreeSet<SeenEvent>,
+    /// How many Lamport times were given up because of the limit on bytes.
+    times_given_up: u64,
 }
 
 /// What became of an event.
@@ -54,7 +56,15 @@ enum Verdict {
 
 impl EventBuffer {
     pub(super) fn new(size: u64) -> Self {
-        Self { slots: BTreeMap::new(), size, bytes: 0, min_time: 0, newest: 0, before: BTreeSet::new() }
+        Self {
+            slots: BTreeMap::new(),
+            size,
+            bytes: 0,
+            min_time: 0,
+            newest: 0,
+            before: BTreeSet::new(),
+            times_given_up: 0,
+        }
     }
 
     /// Events at or before this time of a peer's clock are history.
@@ -128,6 +138,7 @@ impl EventBuffer {
         {
             self.bytes -= cost(&events);
             self.min_time = self.min_time.max(ltime + 1);
+            self.times_given_up += 1;
         }
         Verdict::News
     }
@@ -182,6 +193,7 @@ impl Node {
         match self.event_buffer.admit(ltime, self.event_clock.time(), name, payload) {
             Verdict::News => {
                 self.counters.user_events_delivered += 1;
+                self.counters.user_event_times_given_up = self.event_buffer.times_given_up;
                 let event = UserEvent {
                     ltime,
                     name: name.into(),
@@ -195,7 +207,10 @@ impl Node {
                 self.counters.user_events_duplicate += 1;
                 false
             }
-            Verdict::Unwanted => false,
+            Verdict::Unwanted => {
+                self.counters.user_events_unwanted += 1;
+                false
+            }
             Verdict::TooOld => {
                 self.counters.user_events_too_old += 1;
                 let (clock, size) = (self.event_clock.time(), self.config.event_buffer_size);

@@ -45,6 +45,8 @@ pub(super) struct Seen {
     events: BTreeSet<SeenEvent>,
     /// Those of them that are not in the file yet.
     unwritten: BTreeSet<SeenEvent>,
+    /// Some were given up, and the file does not say so yet.
+    given_up: bool,
 }
 
 impl Seen {
@@ -58,6 +60,7 @@ impl Seen {
         }
         let oldest = self.events.first()?.ltime;
         self.forget_up_to(oldest);
+        self.given_up = true;
         Some(oldest)
     }
 
@@ -95,5 +98,10 @@ impl Seen {
     /// Those that the file lacks; from now on it is taken to have them.
     pub(super) fn take_unwritten(&mut self) -> BTreeSet<SeenEvent> {
         std::mem::take(&mut self.unwritten)
+    }
+
+    /// Whether some were given up since this was asked last; from now on the file is taken to say so.
+    pub(super) fn take_given_up(&mut self) -> bool {
+        std::mem::take(&mut self.given_up)
     }
 }

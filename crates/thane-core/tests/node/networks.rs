@@ -233,3 +233,27 @@ fn networks_that_nobody_could_use_are_refused_together() {
         Node::new(Config { networks: networks(&many), ..quiet("a", addr_of(1)) }, Seed::from(1), Time::ZERO);
     assert_eq!(wrong.unwrap_err()[0].value, "17");
 }
+
+/// Whoever leaves its address out of a ping is on several networks: only the way that the ping took is known to work.
+#[test]
+fn a_ping_that_names_no_address_is_answered_where_it_came_from() {
+    let mut bench = Bench::new(Config { probe_interval: ms(3_600_000), ..on_both() });
+    announce(&mut bench, "b", 2, 1, "site=10.0.0.2:7946");
+    let ping = Ping { seq: 3, node: "a", source_addr: &[], source_port: 0, source_node: "b" };
+    bench.tell_from(addr_of(2), &encode(&Message::Ping(ping)));
+    let answered: Vec<SocketAddr> = bench.take_messages().into_iter().map(|(to, _message)| to).collect();
+    assert_eq!(answered, [addr_of(2)]);
+}
+
+#[test]
+fn a_member_is_meant_by_the_networks_that_it_announces() {
+    let mut bench = Bench::new(on_both());
+    for (expr, meant) in [("^site=10\\.0\\.0\\.1:7946$", true), ("^$", false), ("lan=", false)] {
+        bench.clear();
+        let filter_tags = vec![(NETWORKS_TAG.to_owned(), expr.to_owned())];
+        let params = QueryParams { filter_tags, ..QueryParams::default() };
+        bench.node.query(bench.now, "where", b"", &params).unwrap();
+        bench.collect();
+        assert_eq!(bench.take_events().len(), usize::from(meant), "{expr}");
+    }
+}

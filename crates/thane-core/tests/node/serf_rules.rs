@@ -515,3 +515,26 @@ fn a_key_that_nobody_seals_with_is_removed() {
     look_first(&mut bench, &KeyCommand::Remove(key), Some(&both));
     check_goes_on(&mut bench);
 }
+
+/// Answers bear any name that their sender likes. Those of members are taken whatever came before.
+#[test]
+fn invented_names_answer_a_query_only_so_often() {
+    let mut bench = Bench::new(quiet("a", addr_of(1)));
+    bench.tell(&alive("b", 1, addr_of(2)));
+    bench.take_gossip();
+    bench.node.query(bench.now, "q", b"", &QueryParams::default()).unwrap();
+    bench.collect();
+    let (ltime, id) = asked(&mut bench);
+    for at in 0..200 {
+        let from = format!("invented-{at}");
+        let mut message = Vec::new();
+        SerfMessage::QueryResponse(QueryResponse { ltime, id, from: &from, flags: 0, payload: None })
+            .encode(&mut message);
+        bench.tell(&user(&message));
+    }
+    let taken = 64 + 2 * 2;
+    assert_eq!(bench.replies.len(), taken);
+    assert_eq!(bench.node.counters().query_responses_over_limit, 200 - taken as u64);
+    answer(&mut bench, (ltime, id), 0, Some(b"here"));
+    assert!(matches!(bench.replies.last(), Some((_, QueryReply::Response { from, .. })) if &**from == "b"));
+}
