@@ -7,6 +7,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 use support::{
@@ -133,23 +136,34 @@ fn a_monitor_tells_what_happens_as_recorded(mut pair: Pair, golden: &Golden) {
     let mut command = program();
     command.args(&golden.argv[1..]).envs(&pair.env).stdout(Stdio::piped());
     let mut monitor = Reaped(command.spawn().unwrap());
-    let mut lines = BufReader::new(monitor.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let stdout = monitor.0.stdout.take().unwrap();
+    let (line, lines) = mpsc::channel();
+    thread::spawn(move || {
+        BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|it| line.send(it))
+    });
     let mut text = String::new();
     for (call, told) in [
         (&["event", "-coalesce=false", "deploy", "hi"][..], "\tPayload: []byte{0x68, 0x69}"),
         (&["query", "q1"], "\tName: \"q1\""),
         (&["tags", "-set", "k=v"], "\tEvent: \"member-update\""),
     ] {
-        assert_eq!(pair.ask(call).exit_code, Some(0), "{call:?}");
-        for line in lines.by_ref() {
-            text.extend([line.as_str(), "\n"]);
-            if line == told {
-                break;
+        // Again if need be: the monitor may not have begun to listen.
+        wait_for(told, || {
+            assert_eq!(pair.ask(call).exit_code, Some(0), "{call:?}");
+            while let Ok(line) = lines.recv_timeout(Duration::from_secs(2)) {
+                text.extend([line.as_str(), "\n"]);
+                if line == told {
+                    return Ok(());
+                }
             }
-        }
+            Err(text.clone())
+        });
     }
     pair.alpha.0.kill().unwrap();
-    lines.for_each(|line| text.extend([line.as_str(), "\n"]));
+    // The monitor ends with the agent, and its lines with it.
+    for line in lines {
+        text.extend([line.as_str(), "\n"]);
+    }
     let mut found = events(&text);
     for event in events(&golden.stdout) {
         let at = found.iter().position(|one| *one == event);
