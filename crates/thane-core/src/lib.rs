@@ -13,6 +13,9 @@
 //!   ([`Node::poll_timeout`]).
 //! * **getters**, which change nothing.
 //!
+//! All of the first two kinds can be given as a value as well, an [`Input`] to [`Node::handle`]: for drivers that are recorded, and
+//! for whoever draws inputs at random.
+//!
 //! The rule: **after every `handle_…` and every command, take outputs until there are none**, then wait for input or for
 //! [`Node::poll_timeout`], whichever comes first. Outputs of one stream are in order; everything is in the order in which
 //! it was decided. Time never goes back: a moment earlier than the last one is taken as the last one.
@@ -42,6 +45,7 @@ mod delegate;
 mod event;
 mod filter;
 mod formulas;
+mod input;
 mod lamport;
 mod measure;
 mod member;
@@ -68,6 +72,7 @@ pub use delegate::{Candidate, Delegate, Veto};
 pub use event::{
     AnswerWay, Cause, Change, Event, LastAnswer, Path, ProbeFailure, Relay, TcpProbe, UserEvent,
 };
+pub use input::{Answer, Input};
 pub use measure::{Measure, Measurement, Measurements};
 pub use member::{Member, State, Status, Versions};
 pub use networks::{NETWORK_NAME_BYTES_MAX, NETWORKS_MAX, NETWORKS_TAG, Network, announced_tags};
