@@ -10,6 +10,7 @@ use thane_wire::tags::{self, Tags};
 use thiserror::Error;
 
 use crate::delegate::Delegate;
+use crate::detector::Detector;
 use crate::networks::{NETWORKS_MAX, Network, announced_tags, is_reachable};
 
 /// Everything a [`crate::Node`] is told before it starts. Begin with a preset ([`Config::lan`], [`Config::wan`],
@@ -65,6 +66,8 @@ pub struct Config {
     pub probe_timeout: Duration,
     /// Try a ping over TCP when a probe fails, against networks that lose only UDP. Default true.
     pub tcp_pings: bool,
+    /// By which rules others are taken for failed. Default [`Detector::thane`].
+    pub detector: Detector,
     /// One more than the worst health score (Lifeguard's local health multiplier). 8.
     pub awareness_max_multiplier: u32,
     /// How many members a gossip round goes to. 3 / 4 / 3.
@@ -154,6 +157,7 @@ impl Config {
             probe_interval: Duration::from_secs(1),
             probe_timeout: Duration::from_millis(500),
             tcp_pings: true,
+            detector: Detector::thane(),
             awareness_max_multiplier: 8,
             gossip_nodes: 3,
             gossip_interval: Duration::from_millis(200),

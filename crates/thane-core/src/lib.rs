@@ -42,6 +42,7 @@ mod broadcast_queue;
 mod coalesce;
 mod config;
 mod delegate;
+mod detector;
 mod event;
 mod filter;
 mod formulas;
@@ -69,6 +70,7 @@ pub mod vivaldi;
 pub use coalesce::{Coalescable, CoalesceConfig, CoalescedEvent, Coalescer, MemberEventKind, Periods};
 pub use config::{Config, ConfigError, NAME_BYTES_MAX, USER_EVENT_BYTES_MAX};
 pub use delegate::{Candidate, Delegate, Veto};
+pub use detector::Detector;
 pub use event::{
     AnswerWay, Cause, Change, Event, LastAnswer, Path, ProbeFailure, Relay, TcpProbe, UserEvent,
 };

@@ -228,7 +228,12 @@ impl Node {
         let own_meta = Bytes::from(config.encode_meta(&config.tags));
         let next_seq = rng.u32();
         let mut node = Self {
-            awareness: Awareness::new(config.awareness_max_multiplier),
+            // Without the health score there is only one score, healthy.
+            awareness: Awareness::new(if config.detector.lha_probe {
+                config.awareness_max_multiplier
+            } else {
+                1
+            }),
             recent_intents: RecentIntents::default(),
             event_buffer: EventBuffer::new(config.event_buffer_size as u64),
             query_buffer: QueryBuffer::new(config.query_buffer_size as u64),
@@ -602,7 +607,7 @@ impl Node {
         let expected = self.timers.next_at().max(self.now);
         self.now = self.now.max(now);
         let late = self.now.since(expected);
-        if late > PAUSE_MIN.max(self.config.probe_interval) {
+        if self.config.detector.pause_doubt && late > PAUSE_MIN.max(self.config.probe_interval) {
             self.was_paused(late);
         }
     }

@@ -43,6 +43,11 @@ impl SuspicionTerms {
         Self { k, min, max: min * max_mult }
     }
 
+    /// SWIM's: the shortest time, whoever confirms.
+    pub(crate) fn fixed(self) -> Self {
+        Self { k: 0, max: self.min, ..self }
+    }
+
     /// How long a suspicion lasts if nobody confirms it.
     pub(crate) fn longest(&self) -> Duration {
         if self.k < 1 { self.min } else { self.max }

@@ -332,6 +332,7 @@ impl Node {
             interval,
             self.table.known(),
         );
+        let terms = if self.config.detector.lha_suspicion { terms } else { terms.fixed() };
         let serial = self.next_suspicion;
         self.next_suspicion += 1;
         let timer = self.timers.set(self.now + terms.longest(), Timer::SuspicionEnd { member: id, serial });

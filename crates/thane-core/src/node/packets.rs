@@ -1,6 +1,7 @@
 //! A packet's way in, pings and their answers, and sending.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use bytes::Bytes;
 use thane_wire::gossip::{Ack, IndirectPing, Message, Nack, Ping, ip_bytes, ip_from_bytes};
@@ -149,11 +150,19 @@ impl Node {
             seq,
             RelayedPing { requester, seq: request.seq, wants_nack: request.nack, overdue: false },
         );
-        self.timers
-            .set(self.now + self.config.probe_timeout.mul_f64(NACK_AFTER), Timer::RelayExpired { seq });
+        self.timers.set(self.now + self.nack_after(), Timer::RelayExpired { seq });
         let checksum = self.checksum_by_name(request.node);
         let message = self.encode_ping(seq, request.node);
         self.send_with_gossip(to, checksum, message);
+    }
+
+    /// How long a relay waits before it says that it hears nothing.
+    fn nack_after(&self) -> Duration {
+        if self.config.detector.early_nacks {
+            self.config.probe_timeout.mul_f64(NACK_AFTER)
+        } else {
+            self.config.probe_timeout
+        }
     }
 
     /// First the nack, while it can still arrive in time; the answer itself is awaited until the whole probe timeout is over.
@@ -164,7 +173,7 @@ impl Node {
             return;
         }
         let (requester, seq_asked, wants_nack) = (relayed.requester, relayed.seq, relayed.wants_nack);
-        let rest = self.config.probe_timeout.mul_f64(1.0 - NACK_AFTER);
+        let rest = self.config.probe_timeout.saturating_sub(self.nack_after());
         self.timers.set(self.now + rest, Timer::RelayExpired { seq });
         if wants_nack {
             let mut message = Vec::new();

@@ -124,7 +124,7 @@ impl Node {
         self.timers.set(deadline, Timer::ProbeDeadline { seq });
         let ping = self.encode_ping(seq, &name);
         let checksum = self.checksum_for(id);
-        if state == State::Suspect {
+        if state == State::Suspect && self.config.detector.buddy {
             // Lifeguard's buddy system: a suspect hears the accusation together with the ping, so that it can answer at once.
             let own = self.own_name();
             let mut accusation = Vec::new();
@@ -157,7 +157,8 @@ impl Node {
         let mut nacks_expected = 0;
         let mut asked = Vec::with_capacity(relays.len());
         for relay in &relays {
-            let nack = self.table[*relay].protocol_max() >= NACK_PROTOCOL_MIN;
+            let nack =
+                self.config.detector.lha_probe && self.table[*relay].protocol_max() >= NACK_PROTOCOL_MIN;
             nacks_expected += u32::from(nack);
             let message = self.encode_indirect_ping(seq, target_id, nack);
             let (to, checksum) = (self.table[*relay].reached_at(), self.checksum_for(*relay));

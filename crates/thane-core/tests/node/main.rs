@@ -4,6 +4,7 @@
 
 mod crafted;
 mod delegate;
+mod detector;
 mod dissemination;
 mod habits;
 mod measures;

@@ -12,12 +12,12 @@ use super::support::{
 };
 
 /// Node `a` with nothing but probes: one a second, with half a second for a direct answer.
-fn prober() -> Config {
+pub(crate) fn prober() -> Config {
     Config { probe_interval: ms(1000), probe_timeout: ms(500), ..quiet("a", addr_of(1)) }
 }
 
 /// A prober that knows members `b`, `c`, ... with these version bytes, and has nothing left to gossip.
-fn knowing(config: Config, versions: &[[u8; 6]]) -> Bench {
+pub(crate) fn knowing(config: Config, versions: &[[u8; 6]]) -> Bench {
     let mut bench = Bench::new(config);
     for (at, versions) in versions.iter().enumerate() {
         let name = char::from(b'b' + at as u8).to_string();
@@ -29,7 +29,7 @@ fn knowing(config: Config, versions: &[[u8; 6]]) -> Bench {
 }
 
 /// Runs until the next ping has left: its target and sequence number.
-fn next_ping(bench: &mut Bench) -> (SocketAddr, u32) {
+pub(crate) fn next_ping(bench: &mut Bench) -> (SocketAddr, u32) {
     for _ in 0..20_000 {
         let found =
             bench.take_messages().into_iter().find_map(|(to, message)| match Message::decode(&message) {
@@ -44,12 +44,12 @@ fn next_ping(bench: &mut Bench) -> (SocketAddr, u32) {
     panic!("no ping in twenty seconds");
 }
 
-fn ack(seq: u32) -> Vec<u8> {
+pub(crate) fn ack(seq: u32) -> Vec<u8> {
     encode(&Message::Ack(Ack { seq, payload: None }))
 }
 
 /// Indirect pings that have been sent: to whom, for which sequence number, and whether a nack is wanted.
-fn asked(bench: &mut Bench) -> Vec<(SocketAddr, u32, bool)> {
+pub(crate) fn asked(bench: &mut Bench) -> Vec<(SocketAddr, u32, bool)> {
     let requests = bench.take_messages().into_iter();
     requests
         .filter_map(|(to, message)| match Message::decode(&message) {
@@ -59,7 +59,7 @@ fn asked(bench: &mut Bench) -> Vec<(SocketAddr, u32, bool)> {
         .collect()
 }
 
-fn state(bench: &Bench, at: SocketAddr) -> State {
+pub(crate) fn state(bench: &Bench, at: SocketAddr) -> State {
     bench.node.members().find(|member| member.addr == at).unwrap().state
 }
 

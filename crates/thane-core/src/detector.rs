@@ -1,0 +1,70 @@
+//! Which rules the failure detector follows: each part of it is a switch.
+
+/// The rules by which a node takes others for failed. Begin with a constructor and change what you must.
+///
+/// Every combination speaks the same protocol, and members with different rules work together in one cluster: a rule only says when this
+/// node looks, what it believes, and when it speaks. The default is [`Detector::thane`].
+///
+/// SWIM is Das, Gupta, Motivala (DSN 2002); Lifeguard is Dadgar, Phillips, Currey (DSN 2018), whose section 4 gives the three
+/// parts their names. How long suspicions last is set by [`crate::Config::suspicion_mult`] (Lifeguard's alpha) and
+/// [`crate::Config::suspicion_max_timeout_mult`] (its beta).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a rule of its own, and all combinations make sense"
+)]
+pub struct Detector {
+    /// Lifeguard's LHA-Probe: a node keeps a health score of its own, asks relays to say when they hear nothing either, and takes
+    /// longer over a probe while it is unhealthy. Off: the score stays 0, and no nacks are asked for.
+    pub lha_probe: bool,
+    /// Lifeguard's LHA-Suspicion: a suspicion begins long and becomes shorter as others confirm it. Off: as in SWIM, it lasts
+    /// `suspicion_mult × log10(n) × probe_interval` and no confirmation is awaited or passed on.
+    pub lha_suspicion: bool,
+    /// Lifeguard's Buddy System: a suspect that is pinged hears in the same packet that it is accused. Off: it hears of it by gossip,
+    /// as everybody does.
+    pub buddy: bool,
+    /// A node that was not woken when it asked to be takes itself for paused: it drops the probe under way, gives suspects the lost
+    /// time back and asks for a fresh view before it accuses anybody. Thane's own.
+    pub pause_doubt: bool,
+    /// A relay says after 80 % of the probe timeout that it hears nothing, as the Lifeguard paper has it (section 4.1). Off: after all
+    /// of it, as memberlist does, which is too late with the usual settings.
+    pub early_nacks: bool,
+}
+
+impl Detector {
+    /// SWIM with suspicion: fixed timeouts, no health score.
+    pub const fn swim() -> Self {
+        Self { lha_probe: false, lha_suspicion: false, buddy: false, pause_doubt: false, early_nacks: false }
+    }
+
+    /// SWIM, and of Lifeguard only the health score and what it does to probes.
+    pub const fn lha_probe() -> Self {
+        Self { lha_probe: true, ..Self::swim() }
+    }
+
+    /// SWIM, and of Lifeguard only the suspicions that shrink.
+    pub const fn lha_suspicion() -> Self {
+        Self { lha_suspicion: true, ..Self::swim() }
+    }
+
+    /// SWIM, and of Lifeguard only the accusation that goes along with a ping.
+    pub const fn buddy() -> Self {
+        Self { buddy: true, ..Self::swim() }
+    }
+
+    /// All of Lifeguard and nothing else: what memberlist, and so Serf, does.
+    pub const fn lifeguard() -> Self {
+        Self { lha_probe: true, lha_suspicion: true, buddy: true, ..Self::swim() }
+    }
+
+    /// Lifeguard, and Thane's own rules.
+    pub const fn thane() -> Self {
+        Self { pause_doubt: true, early_nacks: true, ..Self::lifeguard() }
+    }
+}
+
+impl Default for Detector {
+    fn default() -> Self {
+        Self::thane()
+    }
+}
