@@ -40,6 +40,8 @@ mod world;
 
 pub use network::{Network, Quality};
 pub use rng::SimRng;
-pub use scenario::{Action, Failure, FailureCause, Parameters, Planned, Profile, Report, Scenario};
+pub use scenario::{
+    Action, Failure, FailureCause, Parameters, PlanError, Planned, Profile, Report, Scenario,
+};
 pub use trace::TraceHash;
 pub use world::{Crash, Ending, HostId, Observer, ProcessId, Tally, Unobserved, World};

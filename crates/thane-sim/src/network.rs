@@ -3,15 +3,21 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::rng::SimRng;
+use crate::scenario::span;
 use crate::world::HostId;
 
 /// How good the network is. Change it at any time through [`crate::World::network_mut`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Quality {
     /// The shortest time a packet takes.
+    #[serde(with = "span")]
     pub latency: Duration,
     /// Up to this much is added to each packet, each amount equally likely. Packets closer together than this may overtake.
+    #[serde(with = "span")]
     pub jitter: Duration,
     /// Share of packets that are lost, 0 to 1. Streams survive it: what is lost is sent again, later.
     pub loss: f64,
@@ -20,6 +26,7 @@ pub struct Quality {
     /// Share of packets that are held back, 0 to 1, so that later ones overtake them.
     pub reordering: f64,
     /// The longest time that a packet is held back by `reordering`.
+    #[serde(with = "span")]
     pub reordering_delay: Duration,
     /// Share of writes to a stream during which the stream breaks, 0 to 1.
     pub stream_breaks: f64,

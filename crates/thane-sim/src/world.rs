@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use thane_core::{CommandError, Config, Node, OpId, Output, StreamId, Time};
 
 use crate::drive::Input;
@@ -16,7 +17,7 @@ use crate::streams::{ConnId, Connection, Side};
 use crate::trace::TraceHash;
 
 /// A host: a machine with an address, on which one process after another may run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HostId(pub(crate) u32);
 
 impl HostId {
@@ -42,7 +43,8 @@ impl fmt::Display for ProcessId {
 }
 
 /// What goes down in a crash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Crash {
     /// The process only. Its host closes what was open, and refuses connections to the port.
     Process,

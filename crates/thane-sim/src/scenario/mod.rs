@@ -1,11 +1,16 @@
 //! A mix of faults drawn from a seed, and the run of it under all checkers.
 
 mod draw;
+mod file;
 mod run;
+
+pub use file::PlanError;
+pub(crate) use file::span;
 
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thane_core::{Prune, Replay, Time};
 
 use crate::check::{Tamper, Violation};
@@ -14,7 +19,8 @@ use crate::trace::TraceHash;
 use crate::world::{Crash, HostId, Tally};
 
 /// What is drawn once for a whole run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Parameters {
     /// Where everything comes from.
     pub seed: u64,
@@ -29,17 +35,21 @@ pub struct Parameters {
     /// Whether packets are compressed.
     pub compressed: bool,
     /// Whether joins ask for old user events.
+    #[serde(with = "file::ReplayWord")]
     pub replay: Replay,
     /// When the faults begin.
+    #[serde(with = "file::moment")]
     pub faults_from: Time,
     /// When they stop.
+    #[serde(with = "file::moment")]
     pub faults_until: Time,
     /// The network while there are faults.
     pub quality: Quality,
 }
 
 /// Which of Serf's profiles the nodes run with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Profile {
     /// For one data centre.
     Lan,
@@ -49,14 +59,15 @@ pub enum Profile {
 
 /// One thing done to the world. What is not possible when its time comes (say, to pause a process that is not running) is
 /// left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Start a process, which joins through others until it succeeds.
     Start(HostId),
     /// End a process without a word.
     Crash(HostId, Crash),
     /// Let a process stand still.
-    Pause(HostId, Duration),
+    Pause(HostId, #[serde(with = "file::span")] Duration),
     /// Split these hosts off.
     Partition(Vec<HostId>),
     /// Cut one direction.
@@ -76,21 +87,26 @@ pub enum Action {
         /// Whom it is about.
         target: HostId,
         /// Whether the member is erased too.
+        #[serde(with = "file::PruneWord")]
         prune: Prune,
     },
 }
 
 /// An action and its time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Planned {
     /// When.
+    #[serde(with = "file::moment")]
     pub at: Time,
     /// What.
     pub action: Action,
 }
 
-/// A cluster, its faults, and what is done to it. Drawn with [`Scenario::draw`], or put together by hand.
-#[derive(Debug, Clone, PartialEq)]
+/// A cluster, its faults, and what is done to it. Drawn with [`Scenario::draw`], put together by hand, or read from a file
+/// ([`Scenario::from_json`]).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// What holds for the whole run.
     pub parameters: Parameters,
