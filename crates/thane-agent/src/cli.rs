@@ -25,6 +25,7 @@ mod progress;
 mod query;
 mod reachability;
 mod rtt;
+mod sim;
 mod table;
 mod tags;
 mod version;
@@ -58,6 +59,9 @@ enum Run {
     Lenient(fn(&Parsed, &mut Output) -> Result<(), Failure>),
     /// With all its arguments as they are; it prints everything itself.
     Raw(fn(&[String]) -> Exit),
+    /// By one of several commands that share its name: the one that the first argument names, or, when it names none, by itself
+    /// as [`Run::Parsed`] is.
+    Group(fn(&Parsed, &mut Output) -> Result<(), Failure>, &'static [Command]),
 }
 
 /// The commands, sorted by name.
@@ -166,6 +170,12 @@ const COMMANDS: &[Command] = &[
         run: Run::Parsed(rtt::run),
     },
     Command {
+        name: "sim",
+        synopsis: "Try out what a cluster would do, on virtual machines",
+        flags: sim::flags,
+        run: Run::Group(sim::run, sim::COMMANDS),
+    },
+    Command {
         name: "tags",
         synopsis: "Change an agent's tags",
         flags: tags::flags,
@@ -244,35 +254,63 @@ pub(crate) fn run(raw_arguments: &[OsString]) -> Exit {
         complain(&format!("There is no command '{}'{meant}\n", for_terminal(name)));
         return Exit::NoSuchCommand;
     };
+    let (command, rest) = command.meant_by(invocation.rest);
     if invocation.wants_help {
-        complain(&(command.flags)().help());
+        complain(&command.help());
         return Exit::Success;
     }
     if invocation.has_misplaced_flags {
-        complain(&format!("{MISPLACED_FLAGS}{}", (command.flags)().help()));
+        complain(&format!("{MISPLACED_FLAGS}{}", command.help()));
         return Exit::Failure;
     }
-    command.run(invocation.rest, raw_arguments)
+    command.run(rest, raw_arguments)
 }
 
 impl Command {
+    /// The commands that share its name; none of most.
+    fn subcommands(&self) -> &'static [Command] {
+        match self.run {
+            Run::Group(_, commands) => commands,
+            Run::Parsed(_) | Run::Lenient(_) | Run::Raw(_) => &[],
+        }
+    }
+
+    /// The command that arguments which follow this one's name are for, and what is left of them.
+    fn meant_by<'a>(&self, arguments: &'a [String]) -> (&Self, &'a [String]) {
+        let Some((name, rest)) = arguments.split_first() else { return (self, arguments) };
+        match self.subcommands().iter().find(|command| command.name == name) {
+            Some(command) => (command, rest),
+            None => (self, arguments),
+        }
+    }
+
+    /// The help of its flags, and the list of the commands that share its name.
+    fn help(&self) -> String {
+        let mut help = (self.flags)().help();
+        if !self.subcommands().is_empty() {
+            let (commands, name) = (listed(self.subcommands()), self.name);
+            help = format!("{help}\nCommands:\n\n{commands}\n  'thane {name} COMMAND -h' tells about one.\n");
+        }
+        help
+    }
+
     /// Runs with the arguments that follow its name; those that the program was given, end with the same ones.
     fn run(&self, arguments: &[String], raw_arguments: &[OsString]) -> Exit {
         let flags = (self.flags)();
         let (run, parsed) = match self.run {
-            Run::Parsed(run) => (run, flags.parse(arguments)),
+            Run::Parsed(run) | Run::Group(run, _) => (run, flags.parse(arguments)),
             Run::Lenient(run) => (run, flags.parse(arguments).or_else(|_misunderstood| flags.parse(&[]))),
             Run::Raw(run) => return run(arguments),
         };
         let parsed = match parsed {
             Ok(parsed) => parsed.with_raw(raw_arguments),
             Err(FlagError::Help) => {
-                complain(&flags.help());
+                complain(&self.help());
                 return Exit::Success;
             }
             Err(error) => {
                 complain(&format!("{error}\n"));
-                let exit = print_failure(flags.help().trim_end());
+                let exit = print_failure(self.help().trim_end());
                 if let Some(hint) = flags.hint(&error) {
                     complain(&format!("{hint}\n"));
                 }
@@ -295,10 +333,8 @@ impl Command {
                 }
                 exit
             }
-            Err(Failure::Usage(message)) => {
-                print_failure(format!("{message}\n\n{}", flags.help()).trim_end())
-            }
-            Err(Failure::NothingToDo) => print_failure(flags.help().trim_end()),
+            Err(Failure::Usage(message)) => print_failure(format!("{message}\n\n{}", self.help()).trim_end()),
+            Err(Failure::NothingToDo) => print_failure(self.help().trim_end()),
             Err(Failure::Aside(text)) => {
                 complain(&format!("{text}\n"));
                 Exit::Failure
@@ -309,7 +345,8 @@ impl Command {
 
     /// A failure as standard output gets it from a command that was to print JSON; `None` for one that is not for standard output.
     fn failure_as_json(&self, failure: &Failure) -> Option<String> {
-        let help = format!("'thane {} -h' says how.", self.name);
+        let usage = (self.flags)();
+        let help = format!("'thane {} -h' says how.", usage.command());
         match failure {
             Failure::Told { message, hint } => Some(error_line(message, hint.as_deref())),
             Failure::Usage(message) => Some(error_line(message, Some(&help))),
@@ -334,10 +371,15 @@ pub(crate) fn complain(text: &str) {
 
 /// The list of commands.
 fn usage() -> String {
-    let width = COMMANDS.iter().map(|command| command.name.len()).max().unwrap_or(0);
-    let line = |command: &Command| format!("    {:<width$}    {}\n", command.name, command.synopsis);
-    let lines: String = COMMANDS.iter().map(line).collect();
+    let lines = listed(COMMANDS);
     format!("Usage: thane [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n{lines}\n")
+}
+
+/// Commands and what they do, one a line.
+fn listed(commands: &[Command]) -> String {
+    let width = commands.iter().map(|command| command.name.len()).max().unwrap_or(0);
+    let line = |command: &Command| format!("    {:<width$}    {}\n", command.name, command.synopsis);
+    commands.iter().map(line).collect()
 }
 
 /// What the arguments ask for, before any command's own flags are read.
@@ -437,6 +479,25 @@ mod tests {
             let flags = (command.flags)();
             assert!(flags.help().starts_with(&format!("Usage: thane {}", command.name)), "{}", flags.help());
             assert!(usage().contains(command.synopsis));
+            assert!(command.subcommands().is_sorted_by_key(|command| command.name));
+            for sub in command.subcommands() {
+                let start = format!("Usage: thane {} {}", command.name, sub.name);
+                assert!(sub.help().starts_with(&start), "{}", sub.help());
+                assert!(command.help().contains(sub.synopsis), "{}", command.help());
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_of_a_group_is_meant_by_the_first_argument_only() {
+        let sim = COMMANDS.iter().find(|command| command.name == "sim").unwrap();
+        let words = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
+        for (line, name, left) in
+            [("sweep -seeds 5", "sweep", 2), ("-seeds 5 sweep", "sim", 3), ("nothing", "sim", 1)]
+        {
+            let words = words(line);
+            let (command, rest) = sim.meant_by(&words);
+            assert_eq!((command.name, rest.len()), (name, left), "{line}");
         }
     }
 }

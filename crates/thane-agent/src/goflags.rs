@@ -238,6 +238,11 @@ impl FlagSet {
         })
     }
 
+    /// The command's name, with that of the group it is in.
+    pub(crate) fn command(&self) -> &'static str {
+        self.command
+    }
+
     /// What follows `Usage: thane `.
     pub(crate) fn usage_line(&self) -> &'static str {
         self.usage_line

@@ -11,8 +11,8 @@ const MAY_KNOW: [(&str, &[&str]); 6] = [
     ("thane-wire", &[]),
     ("thane-core", &["thane-wire"]),
     ("thane", &["thane-core", "thane-wire"]),
-    // The agent knows the core only through the library; `thane-wire` is for its RPC.
-    ("thane-agent", &["thane", "thane-wire"]),
+    // The agent knows the core only through the library; `thane-wire` is for its RPC, `thane-sim` for `thane sim`.
+    ("thane-agent", &["thane", "thane-sim", "thane-wire"]),
     ("thane-sim", &["thane-core", "thane-wire"]),
     ("xtask", &["thane", "thane-agent", "thane-core", "thane-sim", "thane-wire"]),
 ];

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{COMMANDS, Failure, Output};
+use super::{COMMANDS, Command, Failure, Output};
 use crate::goflags::{FlagSet, Parsed};
 
 pub(super) fn flags() -> FlagSet {
@@ -49,12 +49,23 @@ fn bash() -> String {
     let commands: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
     push(&mut script, "_thane() {");
     push(&mut script, "    local words current=${COMP_WORDS[COMP_CWORD]}");
-    push(&mut script, "    case $COMP_CWORD:${COMP_WORDS[1]} in");
+    push(&mut script, "    case $COMP_CWORD:${COMP_WORDS[1]}:${COMP_WORDS[2]} in");
     push(&mut script, &format!("    1:*) words='{}' ;;", commands.join(" ")));
+    let mut arm = |pattern: &str, mut words: Vec<String>, flags: &FlagSet| {
+        words.extend(flags.infos().map(|flag| format!("-{}", flag.name)));
+        push(&mut script, &format!("    {pattern}) words='{}' ;;", words.join(" ")));
+    };
     for command in COMMANDS {
-        let flags = (command.flags)();
-        let names: Vec<String> = flags.infos().map(|flag| format!("-{}", flag.name)).collect();
-        push(&mut script, &format!("    *:{}) words='{}' ;;", command.name, names.join(" ")));
+        let (name, flags) = (command.name, (command.flags)());
+        let subcommands = command.subcommands();
+        if !subcommands.is_empty() {
+            let names = subcommands.iter().map(|sub| sub.name.to_owned()).collect();
+            arm(&format!("2:{name}:*"), names, &flags);
+        }
+        for sub in subcommands {
+            arm(&format!("*:{name}:{}", sub.name), Vec::new(), &(sub.flags)());
+        }
+        arm(&format!("*:{name}:*"), Vec::new(), &flags);
     }
     push(&mut script, "    esac");
     push(&mut script, "    COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))");
@@ -70,7 +81,7 @@ fn zsh() -> String {
     push(&mut script, "#compdef thane");
     push(&mut script, "_thane() {");
     push(&mut script, "    local -a words_here");
-    push(&mut script, "    case $CURRENT:$words[2] in");
+    push(&mut script, "    case $CURRENT:$words[2]:$words[3] in");
     let mut arm = |pattern: &str, what: &str, words: Vec<String>| {
         push(&mut script, &format!("    {pattern}) words_here=("));
         for word in words {
@@ -78,12 +89,24 @@ fn zsh() -> String {
         }
         push(&mut script, &format!("        ); _describe {what} words_here ;;"));
     };
-    let commands = COMMANDS.iter().map(|command| described(command.name, command.synopsis));
-    arm("2:*", "command", commands.collect());
+    let named = |commands: &[Command]| -> Vec<String> {
+        commands.iter().map(|command| described(command.name, command.synopsis)).collect()
+    };
+    let flagged = |command: &Command| -> Vec<String> {
+        (command.flags)().infos().map(|flag| described(&format!("-{}", flag.name), flag.help)).collect()
+    };
+    arm("2:*", "command", named(COMMANDS));
     for command in COMMANDS {
-        let flags = (command.flags)();
-        let words = flags.infos().map(|flag| described(&format!("-{}", flag.name), flag.help));
-        arm(&format!("*:{}", command.name), "-o flag", words.collect());
+        let name = command.name;
+        let subcommands = command.subcommands();
+        if !subcommands.is_empty() {
+            let words = [named(subcommands), flagged(command)].concat();
+            arm(&format!("3:{name}:*"), "-o command", words);
+        }
+        for sub in subcommands {
+            arm(&format!("*:{name}:{}", sub.name), "-o flag", flagged(sub));
+        }
+        arm(&format!("*:{name}:*"), "-o flag", flagged(command));
     }
     push(&mut script, "    esac");
     push(&mut script, "    _files");
@@ -97,33 +120,42 @@ fn fish() -> String {
     for command in COMMANDS {
         let (name, synopsis) = (command.name, quoted(command.synopsis));
         push(&mut script, &format!("complete -c thane -f -n __fish_use_subcommand -a {name} -d {synopsis}"));
-        let flags = (command.flags)();
-        for flag in flags.infos() {
-            // -r: something must follow, be it after a space or after `=`.
-            let value = if flag.is_switch { "" } else { " -r" };
-            let help = quoted(flag.help);
-            push(
-                &mut script,
-                &format!(
-                    "complete -c thane -n '__fish_seen_subcommand_from {name}' -o {}{value} -d {help}",
-                    flag.name
-                ),
-            );
+        let seen = format!("__fish_seen_subcommand_from {name}");
+        let subcommands = command.subcommands();
+        let names: Vec<&str> = subcommands.iter().map(|sub| sub.name).collect();
+        let alone = match names[..] {
+            [] => seen.clone(),
+            _ => format!("{seen}; and not __fish_seen_subcommand_from {}", names.join(" ")),
+        };
+        fish_flags(&mut script, &alone, command);
+        for sub in subcommands {
+            let (name, synopsis) = (sub.name, quoted(sub.synopsis));
+            push(&mut script, &format!("complete -c thane -n '{alone}' -a {name} -d {synopsis}"));
+            fish_flags(&mut script, &format!("{seen}; and __fish_seen_subcommand_from {name}"), sub);
         }
     }
     script
 }
 
+fn fish_flags(script: &mut String, condition: &str, command: &Command) {
+    for flag in (command.flags)().infos() {
+        // -r: something must follow, be it after a space or after `=`.
+        let value = if flag.is_switch { "" } else { " -r" };
+        let (name, help) = (flag.name, quoted(flag.help));
+        push(script, &format!("complete -c thane -n '{condition}' -o {name}{value} -d {help}"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::process;
 
     use super::*;
 
     #[test]
     fn every_command_and_flag_is_in_every_script() {
         for script in [bash(), zsh(), fish()] {
-            for command in COMMANDS {
+            for command in COMMANDS.iter().chain(COMMANDS.iter().flat_map(Command::subcommands)) {
                 assert!(script.contains(command.name), "{}", command.name);
                 for flag in (command.flags)().infos() {
                     assert!(script.contains(flag.name), "-{} of {}", flag.name, command.name);
@@ -140,12 +172,17 @@ mod tests {
                 bash()
             );
             // A machine without bash has nobody who completes with it.
-            let output = Command::new("bash").args(["--norc", "-c", &script]).output().ok()?;
+            let output = process::Command::new("bash").args(["--norc", "-c", &script]).output().ok()?;
             Some(String::from_utf8(output.stdout).unwrap().trim().to_owned())
         };
-        for (words, at, expected) in
-            [("thane que", 1, "query"), ("thane query -qu", 2, "-quorum"), ("thane bogus -x", 2, "")]
-        {
+        for (words, at, expected) in [
+            ("thane que", 1, "query"),
+            ("thane query -qu", 2, "-quorum"),
+            ("thane query x -qu", 3, "-quorum"),
+            ("thane bogus -x", 2, ""),
+            ("thane sim swe", 2, "sweep"),
+            ("thane sim sweep -bas", 3, "-base"),
+        ] {
             if let Some(found) = complete(words, at) {
                 assert_eq!(found, expected, "{words}");
             }

@@ -19,8 +19,10 @@ pub(super) fn flags() -> FlagSet {
 pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     let page = match parsed.args() {
         [] => overview(),
-        [name] => {
-            page(COMMANDS.iter().find(|command| command.name == *name).ok_or_else(|| no_such_command(name))?)
+        [name] => page(None, named(COMMANDS, name)?),
+        [group, name] => {
+            let group = named(COMMANDS, group)?;
+            page(Some(group), named(group.subcommands(), name)?)
         }
         _ => return Err(Failure::Usage("One command at most must be specified.")),
     };
@@ -28,13 +30,16 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn no_such_command(name: &str) -> Failure {
-    let meant = nearest(name, COMMANDS.iter().map(|command| command.name));
-    let hint = meant.map_or_else(
-        || "'thane -h' lists the commands.".to_owned(),
-        |near| format!("Did you mean '{near}'?"),
-    );
-    Failure::mendable(format!("There is no command '{}'", for_terminal(name)), hint)
+/// The command of that name.
+fn named(commands: &'static [Command], name: &str) -> Result<&'static Command, Failure> {
+    commands.iter().find(|command| command.name == name).ok_or_else(|| {
+        let meant = nearest(name, commands.iter().map(|command| command.name));
+        let hint = meant.map_or_else(
+            || "'thane -h' lists the commands.".to_owned(),
+            |near| format!("Did you mean '{near}'?"),
+        );
+        Failure::mendable(format!("There is no command '{}'", for_terminal(name)), hint)
+    })
 }
 
 fn push(page: &mut String, line: &str) {
@@ -69,10 +74,11 @@ fn overview() -> String {
     page
 }
 
-fn page(command: &Command) -> String {
+fn page(group: Option<&Command>, command: &Command) -> String {
     let flags = (command.flags)();
     let mut page = String::new();
-    heading(&mut page, &format!("thane-{}", command.name), command.synopsis);
+    let above = group.map_or("thane".to_owned(), |group| format!("thane-{}", group.name));
+    heading(&mut page, &format!("{above}-{}", command.name), command.synopsis);
     push(&mut page, &format!(".SH SYNOPSIS\n.B thane {}", plain(flags.usage_line())));
     push(&mut page, ".SH DESCRIPTION");
     for line in flags.about().lines() {
@@ -85,6 +91,12 @@ fn page(command: &Command) -> String {
     for flag in flags.infos() {
         push(&mut page, &format!(".TP\n.B {}\n{}", plain(&flag.title), plain(&flag.help_and_default)));
     }
+    if !command.subcommands().is_empty() {
+        push(&mut page, ".SH COMMANDS");
+    }
+    for sub in command.subcommands() {
+        push(&mut page, &format!(".TP\n.B {}\n{}", plain(sub.name), plain(sub.synopsis)));
+    }
     if !flags.examples().is_empty() {
         push(&mut page, ".SH EXAMPLES\n.nf");
         for example in flags.examples() {
@@ -92,7 +104,7 @@ fn page(command: &Command) -> String {
         }
         push(&mut page, ".fi");
     }
-    push(&mut page, ".SH SEE ALSO\n.BR thane (1)");
+    push(&mut page, &format!(".SH SEE ALSO\n.BR {} (1)", plain(&above)));
     page
 }
 
@@ -102,10 +114,15 @@ mod tests {
 
     #[test]
     fn every_command_has_a_page_with_all_its_flags() {
-        for command in COMMANDS {
-            assert!(overview().contains(&plain(command.synopsis)), "{}", command.name);
-            let text = page(command);
-            assert!(text.starts_with(&format!(".TH THANE-{} 1", command.name.to_uppercase())), "{text}");
+        let alone = COMMANDS.iter().map(|command| (None, command));
+        let grouped =
+            COMMANDS.iter().flat_map(|group| group.subcommands().iter().map(move |sub| (Some(group), sub)));
+        for (group, command) in alone.chain(grouped) {
+            let above = group.map_or_else(overview, |group| page(None, group));
+            assert!(above.contains(&plain(command.synopsis)), "{}", command.name);
+            let text = page(group, command);
+            let name = (command.flags)().command().replace(' ', "-").to_uppercase();
+            assert!(text.starts_with(&format!(".TH THANE-{name} 1")), "{text}");
             for flag in (command.flags)().infos() {
                 assert!(text.contains(&format!("\n.B {}\n", plain(&flag.title))), "{text}");
             }

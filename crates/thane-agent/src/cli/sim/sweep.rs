@@ -1,0 +1,78 @@
+//! `thane sim sweep`: the standard mix of faults, for many seeds, under all checkers.
+
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+
+use thane_sim::Scenario;
+use thane_sim::sweep::{seeds, sweep};
+
+use crate::cli::progress::Progress;
+use crate::cli::{Failure, Output};
+use crate::goflags::{FlagSet, Parsed};
+
+pub(super) fn flags() -> FlagSet {
+    FlagSet::new(
+        "sim sweep",
+        "sim sweep [flags]",
+        "Draws a cluster, its settings and a mix of faults from each of many seeds, runs them, and holds every step against\n\
+         the rules of the protocol. A run that breaks one is told in full, with the command that repeats it.",
+    )
+    .int("seeds", 100, "How many runs.")
+    .int("base", 0, "The number that the seeds are drawn from; another one gives other seeds.")
+    .int("seed", 0, "Run this seed alone, and tell what was drawn.")
+    .int("threads", 0, "Runs at a time; 0 for as many as there are processors.")
+    .example("thane sim sweep -seeds 1000 -base 7")
+    .example("thane sim sweep -seed 123")
+}
+
+pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
+    if parsed.is_set("seed") {
+        return one(number(parsed, "seed")?, output);
+    }
+    let (count, base) = (number(parsed, "seeds")? as usize, number(parsed, "base")?);
+    let threads = match number(parsed, "threads")? {
+        0 => available_parallelism().map_or(1, NonZeroUsize::get),
+        threads => threads as usize,
+    };
+    output.line(&format!(
+        "{count} seeds from the number {base}: thane sim sweep -seeds {count} -base {base}"
+    ))?;
+    let progress = Progress::start(&format!("0 of {count} runs"));
+    let summary = sweep(&seeds(base, count), threads, |done, _failure| {
+        progress.note(&format!("{done} of {count} runs"));
+    });
+    drop(progress);
+    output.line(&summary.to_string())?;
+    for failure in &summary.failures {
+        output.line(&format!("{failure}\n"))?;
+    }
+    match summary.failures.len() {
+        0 => Ok(()),
+        failed => Err(Failure::Aside(format!("{failed} of {count} runs broke a rule."))),
+    }
+}
+
+/// One seed, with all that was drawn from it.
+fn one(seed: u64, output: &mut Output) -> Result<(), Failure> {
+    let scenario = Scenario::draw(seed);
+    output.line(&scenario.to_string())?;
+    match scenario.run() {
+        Ok(report) => {
+            output.line(&format!("{report:#?}"))?;
+            output.line(&format!("seed {seed} kept all rules: thane sim sweep -seed {seed}"))?;
+            Ok(())
+        }
+        Err(failure) => {
+            output.line(&failure.to_string())?;
+            Err(Failure::Aside(format!("Seed {seed} broke a rule.")))
+        }
+    }
+}
+
+/// A flag's number, which must not be negative.
+fn number(parsed: &Parsed, name: &'static str) -> Result<u64, Failure> {
+    let given = parsed.int(name);
+    u64::try_from(given).map_err(|_negative| {
+        Failure::mendable(format!("-{name} is {given}"), format!("-{name} takes a number of 0 or more."))
+    })
+}
