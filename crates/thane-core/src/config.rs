@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::delegate::Delegate;
 use crate::detector::Detector;
+use crate::interner::Interner;
 use crate::networks::{NETWORKS_MAX, Network, announced_tags, is_reachable};
 
 /// Everything a [`crate::Node`] is told before it starts. Begin with a preset ([`Config::lan`], [`Config::wan`],
@@ -125,6 +126,8 @@ pub struct Config {
     pub coordinates: bool,
     /// The application's say in who is admitted and how long the gone are remembered. Default none.
     pub delegate: Option<Arc<dyn Delegate>>,
+    /// Where several nodes of one process keep what members announce, once for all. It shows in memory only. Default none.
+    pub interner: Option<Interner>,
 }
 
 /// Largest user event limit that may be configured, in bytes. (Serf: `serf.go`, `UserEventSizeLimit`.)
@@ -186,6 +189,7 @@ impl Config {
             name_conflict_resolution: true,
             coordinates: true,
             delegate: None,
+            interner: None,
         }
     }
 

@@ -43,10 +43,12 @@ mod coalesce;
 mod config;
 mod delegate;
 mod detector;
+mod entry;
 mod event;
 mod filter;
 mod formulas;
 mod input;
+mod interner;
 mod lamport;
 mod measure;
 mod member;
@@ -75,6 +77,7 @@ pub use event::{
     AnswerWay, Cause, Change, Event, LastAnswer, Path, ProbeFailure, Relay, TcpProbe, UserEvent,
 };
 pub use input::{Answer, Input};
+pub use interner::Interner;
 pub use measure::{Measure, Measurement, Measurements};
 pub use member::{Member, State, Status, Versions};
 pub use networks::{NETWORK_NAME_BYTES_MAX, NETWORKS_MAX, NETWORKS_TAG, Network, announced_tags};

@@ -1,123 +1,200 @@
-//! Members by name, found by a hash of it.
+//! Members by name: an open-addressed table of their numbers, found by a keyed hash of the name.
 //!
-//! A node looks up a name for every message it hears. Ordered by the names themselves, each look-up follows a dozen pointers to compare
-//! text; ordered by a hash, nearly all comparisons are of numbers that lie side by side. The order is fixed by the names alone, so
-//! iteration is deterministic, which a table that scatters by a random key would not be.
+//! A node looks up a name for every message it hears, so a look-up should touch as little memory as it can. A slot has four bytes: the
+//! member's number and eleven bits of its name's hash, which tell nearly all other names without reading them. Slots are tried one
+//! after the other, so that they mostly lie in one cache line. The names themselves stay where the members are.
+//!
+//! The hash is keyed by the node's seed: nobody who does not know it can choose names that collide. Nothing is ever listed in the
+//! order of the slots, so the key shows in no behaviour.
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
+use crate::rng::Seed;
 use crate::table::MemberId;
 
-/// A map from names to members, in the order of the names' hashes.
-#[derive(Debug, Default)]
-pub(crate) struct NameIndex {
-    entries: BTreeMap<Hashed, MemberId>,
-}
+/// Bits of a slot that hold a member's number and one, so that zero is an empty slot. [`crate::table::MEMBERS_MAX`] fits.
+const ID_BITS: u32 = 21;
+const ID_MASK: u32 = (1 << ID_BITS) - 1;
+/// Fewest slots of an index that is in use.
+const SLOTS_MIN: usize = 16;
 
+const _: () = assert!(crate::table::MEMBERS_MAX < ID_MASK as usize);
+
+/// A map from names to members. Whoever asks says what the name of a member is.
 #[derive(Debug)]
-struct Hashed {
-    hash: u64,
-    name: Arc<str>,
+pub(crate) struct NameIndex {
+    key: [u64; 2],
+    /// A power of two of them, or none; at least a quarter is empty.
+    slots: Vec<u32>,
+    len: usize,
 }
-
-/// A name to look for, or one that is there.
-trait Key {
-    fn parts(&self) -> (u64, &str);
-}
-
-impl Key for Hashed {
-    fn parts(&self) -> (u64, &str) {
-        (self.hash, &self.name)
-    }
-}
-
-impl Key for (u64, &str) {
-    fn parts(&self) -> (u64, &str) {
-        *self
-    }
-}
-
-impl<'a> Borrow<dyn Key + 'a> for Hashed {
-    fn borrow(&self) -> &(dyn Key + 'a) {
-        self
-    }
-}
-
-impl Ord for dyn Key + '_ {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.parts().cmp(&other.parts())
-    }
-}
-
-impl PartialOrd for dyn Key + '_ {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for dyn Key + '_ {
-    fn eq(&self, other: &Self) -> bool {
-        self.parts() == other.parts()
-    }
-}
-
-impl Eq for dyn Key + '_ {}
-
-impl Ord for Hashed {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.parts().cmp(&other.parts())
-    }
-}
-
-impl PartialOrd for Hashed {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Hashed {
-    fn eq(&self, other: &Self) -> bool {
-        self.parts() == other.parts()
-    }
-}
-
-impl Eq for Hashed {}
 
 impl NameIndex {
-    pub(crate) fn find(&self, name: &str) -> Option<MemberId> {
-        self.entries.get(&(hash(name), name) as &dyn Key).copied()
+    /// An empty index with a key of its own.
+    pub(crate) fn new(seed: Seed) -> Self {
+        let (words, _) = seed.0.as_chunks::<8>();
+        let [a, b, c, d] = [0, 1, 2, 3].map(|at| u64::from_le_bytes(words[at]));
+        // An odd multiplier loses nothing; the constants keep a seed of mostly zeroes from being a weak key.
+        let key = [a ^ c.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15, (b ^ d ^ 0xa076_1d64_78bd_642f) | 1];
+        Self { key, slots: Vec::new(), len: 0 }
     }
 
-    /// The index's own copy of a name.
-    pub(crate) fn shared(&self, name: &str) -> Option<Arc<str>> {
-        let (found, _) = self.entries.get_key_value(&(hash(name), name) as &dyn Key)?;
-        Some(found.name.clone())
+    pub(crate) fn find<'a>(&self, name: &str, name_of: impl Fn(MemberId) -> &'a str) -> Option<MemberId> {
+        if self.len == 0 {
+            return None;
+        }
+        let hash = self.hash(name);
+        let mask = self.slots.len() - 1;
+        let mut at = self.home(hash);
+        loop {
+            let slot = self.slots[at];
+            if slot == 0 {
+                return None;
+            }
+            if slot & !ID_MASK == tag(hash) {
+                let id = member(slot);
+                if name_of(id) == name {
+                    return Some(id);
+                }
+            }
+            at = (at + 1) & mask;
+        }
     }
 
-    pub(crate) fn insert(&mut self, name: Arc<str>, id: MemberId) {
-        self.entries.insert(Hashed { hash: hash(&name), name }, id);
+    /// Adds a member whose name is not there. `name_of` must know it already.
+    pub(crate) fn insert<'a>(&mut self, name: &str, id: MemberId, name_of: impl Fn(MemberId) -> &'a str) {
+        if (self.len + 1) * 4 > self.slots.len() * 3 {
+            self.grow(name_of);
+        }
+        self.put(name, id);
+        self.len += 1;
     }
 
-    pub(crate) fn remove(&mut self, name: &str) {
-        self.entries.remove(&(hash(name), name) as &dyn Key);
+    fn put(&mut self, name: &str, id: MemberId) {
+        let hash = self.hash(name);
+        let mask = self.slots.len() - 1;
+        let mut at = self.home(hash);
+        while self.slots[at] != 0 {
+            at = (at + 1) & mask;
+        }
+        self.slots[at] = tag(hash) | (id.0 + 1);
+    }
+
+    fn grow<'a>(&mut self, name_of: impl Fn(MemberId) -> &'a str) {
+        let slots = (self.slots.len() * 2).max(SLOTS_MIN);
+        let old = std::mem::replace(&mut self.slots, vec![0; slots]);
+        for slot in old.into_iter().filter(|slot| *slot != 0) {
+            self.put(name_of(member(slot)), member(slot));
+        }
+    }
+
+    /// Removes a member; `name_of` must still know its name, and those of all others.
+    pub(crate) fn remove<'a>(&mut self, id: MemberId, name_of: impl Fn(MemberId) -> &'a str) {
+        let mask = self.slots.len() - 1;
+        let mut hole = self.home(self.hash(name_of(id)));
+        while member(self.slots[hole]) != id {
+            assert_ne!(self.slots[hole], 0, "invariant: a member that is removed is in the index");
+            hole = (hole + 1) & mask;
+        }
+        // Those behind it move up, unless the hole lies before the first slot in which they may be.
+        let mut at = hole;
+        loop {
+            at = (at + 1) & mask;
+            let slot = self.slots[at];
+            if slot == 0 {
+                break;
+            }
+            let home = self.home(self.hash(name_of(member(slot))));
+            if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
+                self.slots[hole] = slot;
+                hole = at;
+            }
+        }
+        self.slots[hole] = 0;
+        self.len -= 1;
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.len
     }
 
-    /// All members, in an order that depends on nothing but their names.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = MemberId> + '_ {
-        self.entries.values().copied()
+    /// The first slot to look at.
+    fn home(&self, hash: u64) -> usize {
+        (hash >> 32) as usize & (self.slots.len() - 1)
+    }
+
+    fn hash(&self, name: &str) -> u64 {
+        let [start, factor] = self.key;
+        let mut hash = start ^ name.len() as u64;
+        let (words, rest) = name.as_bytes().as_chunks::<8>();
+        for word in words {
+            hash = fold(hash ^ u64::from_le_bytes(*word), factor);
+        }
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        fold(fold(hash ^ u64::from_le_bytes(last), factor), start | 1)
     }
 }
 
-/// FNV-1a. Names that somebody chose to collide cost a comparison of text each, nothing more.
-fn hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+/// Multiplies and lays the two halves of the product over each other.
+fn fold(a: u64, b: u64) -> u64 {
+    let wide = u128::from(a) * u128::from(b);
+    (wide >> 64) as u64 ^ wide as u64
+}
+
+/// The bits of a slot that tell names apart.
+fn tag(hash: u64) -> u32 {
+    (hash as u32) << ID_BITS
+}
+
+/// Whose slot this is. Not for empty ones, for which it gives a number that nobody has.
+fn member(slot: u32) -> MemberId {
+    MemberId((slot & ID_MASK).wrapping_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn finds_what_a_map_finds_whatever_comes_and_goes() {
+        let mut rng = Rng::new(Seed::from(4));
+        let mut index = NameIndex::new(Seed::from(3));
+        let names: Vec<String> = (0..300).map(|number| format!("node-{number}")).collect();
+        let name_of = |id: MemberId| names[id.0 as usize].as_str();
+        let mut model: BTreeMap<&str, MemberId> = BTreeMap::new();
+        for _ in 0..20_000 {
+            let number = rng.below(names.len());
+            let (name, id) = (names[number].as_str(), MemberId(number as u32));
+            assert_eq!(index.find(name, name_of), model.get(name).copied());
+            // Mostly full at times, mostly empty at others.
+            if model.contains_key(name) {
+                model.remove(name);
+                index.remove(id, name_of);
+            } else {
+                model.insert(name, id);
+                index.insert(name, id, name_of);
+            }
+            assert_eq!(index.len(), model.len());
+        }
+        for (number, name) in names.iter().enumerate() {
+            let expected = model.get(name.as_str()).map(|_| MemberId(number as u32));
+            assert_eq!(index.find(name, name_of), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_key_decides_which_names_collide() {
+        let hashes = |seed: u64| {
+            let index = NameIndex::new(Seed::from(seed));
+            ["a", "b", "node-1", "node-10", "", "\0"].map(|name| index.hash(name))
+        };
+        let (one, other) = (hashes(1), hashes(2));
+        assert_eq!(one, hashes(1));
+        for at in 0..one.len() {
+            assert_ne!(one[at], other[at]);
+            assert!(one[at + 1..].iter().all(|hash| *hash != one[at]), "no two of a few names collide");
+        }
+    }
 }

@@ -65,7 +65,9 @@ use self::user_events::EventBuffer;
 use crate::awareness::Awareness;
 use crate::broadcast_queue::BroadcastQueue;
 use crate::config::{Config, ConfigError};
+use crate::entry::Entry;
 use crate::event::{Cause, Change, Event};
+use crate::interner::Announced;
 use crate::lamport::LamportClock;
 use crate::measure::{Measure, Measurements};
 use crate::member::{Member, State, Status};
@@ -76,7 +78,7 @@ use crate::pattern::PatternCache;
 use crate::query::{KeyCommand, QueryId, QueryParams, QueryToken, RespondError};
 use crate::rng::{Rng, Seed};
 use crate::stats::{Counters, Stats};
-use crate::table::{Entry, MemberId, Table};
+use crate::table::{MemberId, Table};
 use crate::time::Time;
 use crate::timers::{Timer, Timers};
 use crate::vivaldi::VivaldiClient;
@@ -221,11 +223,16 @@ impl Node {
         })?;
         let vivaldi = config.coordinates.then(VivaldiClient::default);
         let mut rng = Rng::new(seed);
-        let mut table = Table::default();
-        let name: Arc<str> = Arc::from(config.name.as_str());
-        let own =
-            table.add(name, config.advertise.ip().to_canonical(), config.advertise.port(), now, &mut rng);
+        let mut table = Table::new(seed, config.interner.clone());
         let own_meta = Bytes::from(config.encode_meta(&config.tags));
+        let ourselves = Announced {
+            name: &config.name,
+            ip: config.advertise.ip().to_canonical(),
+            port: config.advertise.port(),
+            meta: &own_meta,
+            versions: config.version_bytes(),
+        };
+        let own = table.add(&ourselves, now, &mut rng);
         let next_seq = rng.u32();
         let mut node = Self {
             // Without the health score there is only one score, healthy.
@@ -533,7 +540,7 @@ impl Node {
         Stats {
             members: self.table.with_status(),
             live: self.table.live(),
-            suspect: self.table.iter().filter(|(_, entry)| entry.state == State::Suspect).count(),
+            suspect: self.table.suspect(),
             failed: self.table.failed().len(),
             left: self.table.left().len(),
             health_score: self.awareness.score(),

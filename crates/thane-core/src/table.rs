@@ -4,173 +4,40 @@
 //! pruned. An entry is there as long as one of them remembers: [`State::Forgotten`] means that the detector does not, no
 //! [`Entry::status`] that Serf does not.
 
-use std::net::{IpAddr, SocketAddr};
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use thane_wire::coordinate::Coordinate;
-
-use crate::event::AnswerWay;
-use crate::member::{Member, State, Status, Versions};
+use crate::entry::Entry;
+use crate::interner::{Announced, Interner, identify};
+use crate::member::{State, Status};
 use crate::name_index::NameIndex;
-use crate::node::Evidence;
-use crate::rng::Rng;
-use crate::suspicion::Suspicion;
+use crate::rng::{Rng, Seed};
 use crate::time::Time;
-use crate::vivaldi::LatencyFilter;
 
 /// Most members that are remembered. A cluster that reports more is attacking us, or needs another design.
 pub(crate) const MEMBERS_MAX: usize = 1 << 20;
-/// How many of the last changes of a member are kept as evidence.
-pub(crate) const EVIDENCE_MAX: usize = 8;
 /// How many entries lie in one piece of memory. A single one of them all would be up to twice as large as needed, and would
 /// move on its way there.
 const CHUNK_ENTRIES: usize = 256;
 
 /// A member's place in the table; used again after the member is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct MemberId(u32);
-
-/// What is known of a member.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) name: Arc<str>,
-    /// Exactly as announced: an IPv4 address in mapped form stays [`IpAddr::V6`], because Go compares the bytes.
-    pub(crate) ip: IpAddr,
-    pub(crate) port: u16,
-    /// Where it is to be reached, if that is not the address that it announces. Few members have one.
-    route: Option<Arc<SocketAddr>>,
-    pub(crate) meta: Bytes,
-    pub(crate) versions: [u8; 6],
-    pub(crate) incarnation: u32,
-    pub(crate) state: State,
-    pub(crate) state_since: Time,
-    pub(crate) status: Option<Status>,
-    pub(crate) status_ltime: u64,
-    /// When it became leaving, failed or left, for the reaper.
-    pub(crate) gone_since: Time,
-    pub(crate) suspicion: Option<Box<Suspicion>>,
-    pub(crate) measured: Option<Box<Measured>>,
-    pub(crate) answered: Option<Answered>,
-    evidence: Vec<Evidence>,
-}
-
-/// What probes have told of a member's place in the network.
-#[derive(Debug)]
-pub(crate) struct Measured {
-    /// As it was received.
-    pub(crate) coordinate: Coordinate,
-    pub(crate) filter: LatencyFilter,
-}
-
-/// When and how a member last answered a probe. There is one for each member, so it is kept short.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Answered {
-    pub(crate) at: Time,
-    /// [`u32::MAX`] for none, or for more than an hour.
-    rtt_us: u32,
-    pub(crate) way: AnswerWay,
-}
-
-const _: () = assert!(size_of::<Option<Answered>>() == 16);
-
-impl Answered {
-    pub(crate) fn new(at: Time, rtt: Option<Duration>, way: AnswerWay) -> Self {
-        let rtt_us = rtt.map_or(u32::MAX, |rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX));
-        Self { at, rtt_us, way }
-    }
-
-    pub(crate) fn rtt(&self) -> Option<Duration> {
-        (self.rtt_us < u32::MAX).then(|| Duration::from_micros(self.rtt_us.into()))
-    }
-}
-
-impl Entry {
-    /// The address that it announces.
-    pub(crate) fn addr(&self) -> SocketAddr {
-        SocketAddr::new(self.ip.to_canonical(), self.port)
-    }
-
-    /// Where to send to it.
-    pub(crate) fn reached_at(&self) -> SocketAddr {
-        self.route.as_deref().copied().unwrap_or_else(|| self.addr())
-    }
-
-    /// Changes where to send to it; `None` for the address that it announces. What was measured over another way says nothing
-    /// about this one. Returns whether this is a change.
-    pub(crate) fn reach_at(&mut self, route: Option<SocketAddr>) -> bool {
-        let route = route.filter(|route| *route != self.addr());
-        if self.route.as_deref() == route.as_ref() {
-            return false;
-        }
-        self.route = route.map(Arc::new);
-        self.measured = None;
-        self.answered = None;
-        true
-    }
-
-    /// Changes the address. What was measured at another one says nothing about this one.
-    /// Differs from Serf: it goes on with the round trips to the old address.
-    pub(crate) fn move_to(&mut self, ip: IpAddr, port: u16) {
-        if self.addr() != SocketAddr::new(ip.to_canonical(), port) {
-            self.measured = None;
-            self.answered = None;
-        }
-        self.ip = ip;
-        self.port = port;
-    }
-
-    pub(crate) fn is_live(&self) -> bool {
-        matches!(self.state, State::Alive | State::Suspect)
-    }
-
-    /// Greatest memberlist protocol it understands.
-    pub(crate) fn protocol_max(&self) -> u8 {
-        self.versions[1]
-    }
-
-    pub(crate) fn evidence(&self) -> &[Evidence] {
-        &self.evidence
-    }
-
-    pub(crate) fn add_evidence(&mut self, evidence: Evidence) {
-        if self.evidence.len() == EVIDENCE_MAX {
-            self.evidence.remove(0);
-        } else if self.evidence.is_empty() {
-            // Most members only ever join: one record, exactly.
-            self.evidence.reserve_exact(1);
-        }
-        self.evidence.push(evidence);
-    }
-
-    pub(crate) fn view(&self) -> Member {
-        Member {
-            name: self.name.clone(),
-            addr: self.addr(),
-            meta: self.meta.clone(),
-            status: self.status.unwrap_or(Status::Left),
-            state: self.state,
-            state_since: self.state_since,
-            incarnation: self.incarnation,
-            status_ltime: self.status_ltime,
-            versions: Versions::from_bytes(self.versions),
-            route: self.route.clone(),
-        }
-    }
-}
+pub(crate) struct MemberId(pub(crate) u32);
 
 /// All members, this node included.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Table {
     by_name: NameIndex,
+    /// Where other nodes of this process keep what members announce.
+    interner: Option<Interner>,
     /// Places by their number, in chunks of [`CHUNK_ENTRIES`]; all but the last are full.
     chunks: Vec<Vec<Option<Entry>>>,
     free: Vec<MemberId>,
     /// Members the detector remembers, in the order in which they are probed.
     ring: Vec<MemberId>,
     live: usize,
+    suspect: usize,
     /// Members with status failed, in the order in which they failed.
     failed: Vec<MemberId>,
     /// Members with status left, in the order in which they left.
@@ -182,38 +49,41 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// A table without members. `seed` keys the look-up of names.
+    pub(crate) fn new(seed: Seed, interner: Option<Interner>) -> Self {
+        Self {
+            by_name: NameIndex::new(seed),
+            interner,
+            chunks: Vec::new(),
+            free: Vec::new(),
+            ring: Vec::new(),
+            live: 0,
+            suspect: 0,
+            failed: Vec::new(),
+            left: Vec::new(),
+            status_alive: 0,
+            with_status: 0,
+        }
+    }
+
     /// Adds a member that the detector takes for dead until its announcement has been judged, as memberlist does.
-    pub(crate) fn add(
-        &mut self,
-        name: Arc<str>,
-        ip: IpAddr,
-        port: u16,
-        now: Time,
-        rng: &mut Rng,
-    ) -> MemberId {
-        assert!(self.by_name.find(&name).is_none(), "{name} is in the table already");
-        let entry = Entry {
-            name: name.clone(),
-            ip,
-            port,
-            route: None,
-            meta: Bytes::new(),
-            versions: [0; 6],
-            incarnation: 0,
-            state: State::Forgotten,
-            state_since: now,
-            status: None,
-            status_ltime: 0,
-            gone_since: Time::ZERO,
-            suspicion: None,
-            measured: None,
-            answered: None,
-            evidence: Vec::new(),
-        };
-        let id = self.place(entry);
-        self.by_name.insert(name, id);
+    pub(crate) fn add(&mut self, heard: &Announced<'_>, now: Time, rng: &mut Rng) -> MemberId {
+        assert!(self.find(heard.name).is_none(), "{} is in the table already", heard.name);
+        let identity = identify(self.interner.as_ref(), None, heard);
+        let id = self.place(Entry::new(identity, now));
+        let chunks = &self.chunks;
+        self.by_name.insert(heard.name, id, |id| name_in(chunks, id));
         self.enter_ring(id, rng);
         id
+    }
+
+    /// Takes over what a member announces now.
+    pub(crate) fn identify(&mut self, id: MemberId, heard: &Announced<'_>) {
+        let known = self[id].identity();
+        if !known.is(heard) {
+            let identity = identify(self.interner.as_ref(), Some(known), heard);
+            self[id].set_identity(identity);
+        }
     }
 
     /// Puts an entry where one has been removed, or at the end.
@@ -246,7 +116,7 @@ impl Table {
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<MemberId> {
-        self.by_name.find(name)
+        self.by_name.find(name, |id| name_in(&self.chunks, id))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -261,12 +131,13 @@ impl Table {
 
     /// The table's own name of a member, shared, or a new one.
     pub(crate) fn intern(&self, name: &str) -> Arc<str> {
-        self.by_name.shared(name).unwrap_or_else(|| Arc::from(name))
+        self.find(name).map_or_else(|| Arc::from(name), |id| self[id].name.clone())
     }
 
-    /// All members, in a fixed order.
+    /// All members, in the order of their places.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (MemberId, &Entry)> {
-        self.by_name.ids().map(|id| (id, &self[id]))
+        let places = self.chunks.iter().flatten().enumerate();
+        places.filter_map(|(at, place)| Some((MemberId(at as u32), place.as_ref()?)))
     }
 
     pub(crate) fn ring(&self) -> &[MemberId] {
@@ -281,6 +152,11 @@ impl Table {
     /// How many members are alive or suspect, this node included.
     pub(crate) fn live(&self) -> usize {
         self.live
+    }
+
+    /// How many members are suspect.
+    pub(crate) fn suspect(&self) -> usize {
+        self.suspect
     }
 
     /// How many members Serf knows, in any status: the "n" of its formulas.
@@ -310,11 +186,11 @@ impl Table {
         assert_ne!(state, State::Forgotten);
         let entry = &mut self[id];
         assert_ne!(entry.state, State::Forgotten, "{} is not in the ring", entry.name);
-        let was_live = entry.is_live();
-        entry.state = state;
-        entry.state_since = now;
+        let (was_live, was_suspect) = (entry.is_live(), entry.state == State::Suspect);
+        entry.set_state(state, now);
         let is_live = entry.is_live();
         self.live = self.live + usize::from(is_live) - usize::from(was_live);
+        self.suspect = self.suspect + usize::from(state == State::Suspect) - usize::from(was_suspect);
     }
 
     /// Changes what Serf's layer holds of a member, and keeps its lists in step.
@@ -339,12 +215,12 @@ impl Table {
         let entry = &mut self[id];
         entry.status = status;
         if status.is_none() {
-            entry.measured = None;
+            entry.forget_measured();
         }
         // A failed member that is then said to have left keeps the time of its failure, as Serf has it.
         let going = matches!(status, Some(Status::Leaving | Status::Failed | Status::Left));
         if going && before != Some(Status::Failed) {
-            entry.gone_since = now;
+            entry.set_gone_since(now);
         }
     }
 
@@ -356,7 +232,7 @@ impl Table {
             let entry = &mut self[*id];
             let gone = *id != own
                 && matches!(entry.state, State::Dead | State::Left)
-                && now.since(entry.state_since) > window;
+                && now.since(entry.state_since()) > window;
             if gone {
                 entry.state = State::Forgotten;
             }
@@ -377,10 +253,10 @@ impl Table {
     }
 
     fn remove(&mut self, id: MemberId) {
-        if let Some(entry) = self.slot_mut(id).take() {
-            self.by_name.remove(&entry.name);
-            self.free.push(id);
-        }
+        let chunks = &self.chunks;
+        self.by_name.remove(id, |id| name_in(chunks, id));
+        *self.slot_mut(id) = None;
+        self.free.push(id);
     }
 
     /// Up to `k` distinct members of the ring that satisfy `wanted`, uniformly. Few draws suffice while most members satisfy;
@@ -413,37 +289,29 @@ impl Table {
     }
 
     pub(crate) fn check_invariants(&self) {
-        let entries = || self.by_name.ids().map(|id| &self[id]);
+        let entries = || self.iter().map(|(_, entry)| entry);
+        assert_eq!(self.len(), entries().count(), "members by name");
+        assert!(
+            self.iter().all(|(id, entry)| self.find(&entry.name) == Some(id)),
+            "each name leads to its member"
+        );
         assert_eq!(self.live, entries().filter(|e| e.is_live()).count(), "live members");
+        assert_eq!(self.suspect, entries().filter(|e| e.state == State::Suspect).count(), "suspects");
         assert_eq!(self.ring.len(), entries().filter(|e| e.state != State::Forgotten).count(), "ring");
         assert_eq!(self.with_status, entries().filter(|e| e.status.is_some()).count(), "with status");
         for (list, status) in [(&self.failed, Status::Failed), (&self.left, Status::Left)] {
             assert_eq!(list.len(), entries().filter(|e| e.status == Some(status)).count(), "{status} list");
             assert!(list.iter().all(|id| self[*id].status == Some(status)), "{status} list holds only such");
         }
-        for entry in entries() {
-            assert!(
-                entry.state != State::Forgotten || entry.status.is_some(),
-                "{} is remembered by nobody",
-                entry.name
-            );
-            assert_eq!(
-                entry.state == State::Suspect,
-                entry.suspicion.is_some(),
-                "{}: suspect exactly while a suspicion runs",
-                entry.name
-            );
-            if let Some(suspicion) = &entry.suspicion {
-                suspicion.check_invariants();
-            }
-            assert!(entry.evidence.len() <= EVIDENCE_MAX);
-            assert!(
-                entry.measured.is_none() || entry.status.is_some(),
-                "{} is erased and has a coordinate",
-                entry.name
-            );
-        }
+        entries().for_each(Entry::check_invariants);
     }
+}
+
+/// The name of a member that is there.
+fn name_in(chunks: &[Vec<Option<Entry>>], id: MemberId) -> &str {
+    let at = id.0 as usize;
+    let entry = chunks[at / CHUNK_ENTRIES][at % CHUNK_ENTRIES].as_ref();
+    &entry.expect("invariant: the index leads to members that are there").name
 }
 
 /// Removes one element, the last one moving into its place, as Serf's lists do.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use thane_wire::coordinate::Coordinate;
 
 use super::Node;
+use crate::entry::Measured;
 use crate::measure::Measure;
 use crate::notice::{Layer, Level};
-use crate::table::Measured;
 use crate::vivaldi;
 
 impl Node {
@@ -26,7 +26,7 @@ impl Node {
         if id == self.own {
             return self.coordinate();
         }
-        self.table[id].measured.as_ref().map(|measured| measured.coordinate.clone())
+        self.table[id].measured().map(|measured| measured.coordinate.clone())
     }
 
     /// What our acks carry.
@@ -54,13 +54,13 @@ impl Node {
         // A member that was erased meanwhile leaves nothing behind.
         let Some(id) = self.table.find(name).filter(|id| self.table[*id].status.is_some()) else { return };
         let (entry, rng) = (&mut self.table[id], &mut self.rng);
-        let mut filter = entry.measured.as_ref().map(|measured| measured.filter.clone()).unwrap_or_default();
+        let mut filter = entry.measured().map(|measured| measured.filter.clone()).unwrap_or_default();
         let before = self.measurements.is_some().then(|| vivaldi.coordinate().clone());
         match vivaldi.update(&mut filter, &other, rtt, &mut || rng.unit()) {
             Ok(after) => {
                 let moved = before.and_then(|before| vivaldi::distance(&before, after));
                 self.counters.coordinate_zero_rtt += u64::from(rtt.is_zero());
-                entry.measured = Some(Box::new(Measured { coordinate: other, filter }));
+                entry.set_measured(Measured { coordinate: other, filter });
                 if let Some(moved) = moved {
                     self.measure(Measure::CoordinateMoved, moved.as_secs_f64());
                 }

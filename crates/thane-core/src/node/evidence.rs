@@ -8,10 +8,11 @@ use std::time::Duration;
 use thane_wire::packet::PacketError;
 
 use super::Node;
+use crate::entry::Answered;
 use crate::event::{AnswerWay, Cause, LastAnswer};
 use crate::member::State;
 use crate::notice::{Layer, Level};
-use crate::table::{Answered, MemberId};
+use crate::table::MemberId;
 use crate::time::Time;
 
 /// One change in the life of a member, as this node saw it.
@@ -45,19 +46,19 @@ pub struct DroppedPacket {
 impl Node {
     /// The last changes in a member's life, the oldest first; at most eight are kept.
     pub fn evidence(&self, name: &str) -> Vec<Evidence> {
-        self.table.find(name).map(|id| self.table[id].evidence().to_vec()).unwrap_or_default()
+        self.table.find(name).map(|id| self.table[id].evidence()).unwrap_or_default()
     }
 
     /// A member's last answer to a probe of ours. `None` if there was none.
     pub fn last_answer(&self, name: &str) -> Option<LastAnswer> {
-        let answered = self.table[self.table.find(name)?].answered.as_ref()?;
+        let answered = self.table[self.table.find(name)?].answered()?;
         Some(LastAnswer { at: answered.at, rtt: answered.rtt(), way: answered.way })
     }
 
     /// When a suspect will be declared dead if it does not refute and nobody else accuses it. `None` for others.
     pub fn suspicion_ends(&self, name: &str) -> Option<Time> {
         let entry = &self.table[self.table.find(name)?];
-        Some(entry.suspicion.as_ref()?.ends())
+        Some(entry.suspicion()?.ends())
     }
 
     /// The last packet that could not be used.
@@ -70,7 +71,7 @@ impl Node {
         let (now, health) = (self.now, self.awareness.score());
         let entry = &mut self.table[id];
         let (state, incarnation) = (entry.state, entry.incarnation);
-        let rtt = entry.answered.as_ref().and_then(Answered::rtt);
+        let rtt = entry.answered().and_then(Answered::rtt);
         entry.add_evidence(Evidence { at: now, state, incarnation, cause: cause.clone(), health, rtt });
     }
 
@@ -78,7 +79,7 @@ impl Node {
     pub(super) fn note_answer(&mut self, target: &Arc<str>, sent: Time, way: AnswerWay) {
         if let Some(id) = self.table.find(target) {
             let rtt = (way == AnswerWay::Direct).then(|| self.now.since(sent));
-            self.table[id].answered = Some(Answered::new(self.now, rtt, way));
+            self.table[id].set_answered(Answered::new(self.now, rtt, way));
         }
     }
 

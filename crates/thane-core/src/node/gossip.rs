@@ -32,7 +32,7 @@ impl Node {
             id != own
                 && match entry.state {
                     State::Alive | State::Suspect => true,
-                    State::Dead => now.since(entry.state_since) <= window,
+                    State::Dead => now.since(entry.state_since()) <= window,
                     State::Left | State::Forgotten => false,
                 }
         });

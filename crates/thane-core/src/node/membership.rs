@@ -6,12 +6,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use bytes::Bytes;
 use thane_wire::gossip::{Alive, Dead, Suspect, ip_bytes, ip_from_bytes};
 
 use super::Node;
 use crate::delegate::{Candidate, Veto};
 use crate::event::{Cause, Event, Path};
+use crate::interner::Announced;
 use crate::member::State;
 use crate::networks;
 use crate::notice::{Layer, Level};
@@ -39,7 +39,14 @@ impl Node {
         } else {
             let port = self.port_of(alive.port);
             self.joins_meet(alive.node);
-            self.table.add(alive.node.into(), ip, port, self.now, &mut self.rng)
+            let heard = Announced {
+                name: alive.node,
+                ip,
+                port,
+                meta: alive.meta.unwrap_or_default(),
+                versions: alive.versions.first_chunk().copied().unwrap_or_default(),
+            };
+            self.table.add(&heard, self.now, &mut self.rng)
         };
         if self.has_moved(id, ip, alive.port) && !self.is_vacant(id) {
             self.conflict(id, ip, alive);
@@ -142,7 +149,7 @@ impl Node {
         matches!(entry.state, State::Left | State::Forgotten)
             || entry.state == State::Dead
                 && reclaim > Duration::ZERO
-                && self.now.since(entry.state_since) > reclaim
+                && self.now.since(entry.state_since()) > reclaim
     }
 
     fn accept_alive(&mut self, id: MemberId, alive: &Alive<'_>, ip: IpAddr, via: Path) {
@@ -151,19 +158,14 @@ impl Node {
         let port = self.port_of(alive.port);
         let meta = alive.meta.unwrap_or_default();
         let before = self.table[id].state;
-        let entry = &mut self.table[id];
+        let entry = &self.table[id];
         // Differs from Serf: there only new metadata is an update, so that its application goes on with the old versions until the
         // tags change.
         let updated =
             entry.meta != meta || alive.versions.len() >= 6 && entry.versions != alive.versions[..6];
-        if entry.meta != meta {
-            entry.meta = Bytes::copy_from_slice(meta);
-        }
-        if let Some(versions) = alive.versions.first_chunk::<6>() {
-            entry.versions = *versions;
-        }
-        entry.incarnation = alive.incarnation;
-        entry.move_to(ip, port);
+        let versions = alive.versions.first_chunk().copied().unwrap_or(entry.versions);
+        self.table.identify(id, &Announced { name: alive.node, ip, port, meta, versions });
+        self.table[id].incarnation = alive.incarnation;
         self.find_route(id);
         self.broadcast_alive(id, alive.versions, None);
         if before != State::Alive {
@@ -300,7 +302,7 @@ impl Node {
         if entry.state == State::Forgotten || suspect.incarnation < entry.incarnation {
             return;
         }
-        if entry.suspicion.is_some() {
+        if entry.suspicion().is_some() {
             self.confirm(id, suspect, &cause);
             return;
         }
@@ -337,7 +339,7 @@ impl Node {
         self.next_suspicion += 1;
         let timer = self.timers.set(self.now + terms.longest(), Timer::SuspicionEnd { member: id, serial });
         let accuser = self.table.intern(suspect.from);
-        self.table[id].suspicion = Some(Box::new(Suspicion::new(serial, accuser, terms, self.now, timer)));
+        self.table[id].set_suspicion(Suspicion::new(serial, accuser, terms, self.now, timer));
         self.record(id, &cause);
         self.emit(id, Event::Suspected, cause);
     }
@@ -345,14 +347,14 @@ impl Node {
     /// Another accuser of a member that is suspect already: if it is news, it shortens the wait and goes on to others.
     fn confirm(&mut self, id: MemberId, suspect: &Suspect<'_>, cause: &Cause) {
         let accuser = self.table.intern(suspect.from);
-        let Some(suspicion) = &mut self.table[id].suspicion else { return };
+        let Some(suspicion) = self.table[id].suspicion_mut() else { return };
         if !suspicion.confirm(&accuser) {
             return;
         }
         let (ends, timer, serial) = (suspicion.ends(), suspicion.timer, suspicion.serial);
         self.timers.cancel(timer);
         let timer = self.timers.set(ends.max(self.now), Timer::SuspicionEnd { member: id, serial });
-        if let Some(suspicion) = &mut self.table[id].suspicion {
+        if let Some(suspicion) = self.table[id].suspicion_mut() {
             suspicion.timer = timer;
         }
         self.record(id, cause);
@@ -366,7 +368,7 @@ impl Node {
     }
 
     fn clear_suspicion(&mut self, id: MemberId) {
-        if let Some(suspicion) = self.table[id].suspicion.take() {
+        if let Some(suspicion) = self.table[id].take_suspicion() {
             self.timers.cancel(suspicion.timer);
         }
     }
@@ -374,7 +376,7 @@ impl Node {
     /// A suspect did not refute in time. (memberlist: `state.go`, the timer of suspectNode.)
     pub(super) fn suspicion_ended(&mut self, id: MemberId, serial: u64) {
         // The entry may be gone or another one by now; only the suspicion that set the timer may end by it.
-        let Some(suspicion) = self.table.get(id).and_then(|entry| entry.suspicion.as_deref()) else { return };
+        let Some(suspicion) = self.table.get(id).and_then(|entry| entry.suspicion()) else { return };
         if suspicion.serial != serial {
             return;
         }
@@ -388,7 +390,7 @@ impl Node {
             timeout: suspicion.total(),
         };
         let (name, incarnation) = (self.table[id].name.clone(), self.table[id].incarnation);
-        let confirmations = self.table[id].suspicion.as_ref().map_or(0, |s| s.confirmations());
+        let confirmations = self.table[id].suspicion().map_or(0, Suspicion::confirmations);
         self.notice(Level::Info, Layer::Memberlist, "suspicion_expired", Some(name.clone()), || {
             format!(
                 "{name} did not answer its suspicion in time and is failed ({confirmations} confirmations)"
@@ -403,12 +405,12 @@ impl Node {
         let suspects: Vec<MemberId> =
             self.table.ring().iter().copied().filter(|id| self.table[*id].state == State::Suspect).collect();
         for id in suspects {
-            let Some(suspicion) = &mut self.table[id].suspicion else { continue };
+            let Some(suspicion) = self.table[id].suspicion_mut() else { continue };
             suspicion.excuse(span);
             let (ends, timer, serial) = (suspicion.ends(), suspicion.timer, suspicion.serial);
             self.timers.cancel(timer);
             let timer = self.timers.set(ends.max(self.now), Timer::SuspicionEnd { member: id, serial });
-            if let Some(suspicion) = &mut self.table[id].suspicion {
+            if let Some(suspicion) = self.table[id].suspicion_mut() {
                 suspicion.timer = timer;
             }
         }
@@ -470,13 +472,12 @@ impl Node {
     pub(super) fn announce_ourselves(&mut self, cause: Cause, op: Option<OpId>) {
         self.own_incarnation = self.own_incarnation.saturating_add(1);
         let own = self.own;
-        let entry = &mut self.table[own];
-        let before = entry.state;
+        let entry = &self.table[own];
+        let (before, name, ip, port) = (entry.state, entry.name.clone(), entry.ip, entry.port);
         let changed = entry.meta != self.own_meta;
-        entry.incarnation = self.own_incarnation;
-        entry.meta = self.own_meta.clone();
-        entry.versions = self.config.version_bytes();
-        let versions = entry.versions;
+        let versions = self.config.version_bytes();
+        self.table.identify(own, &Announced { name: &name, ip, port, meta: &self.own_meta, versions });
+        self.table[own].incarnation = self.own_incarnation;
         self.broadcast_alive(own, &versions, op);
         if before == State::Alive {
             if changed {

@@ -8,12 +8,13 @@ use thane_wire::gossip::{Ack, IndirectPing, Message, Nack, Ping, ip_bytes, ip_fr
 use thane_wire::packet::Checksum;
 
 use super::Node;
+use crate::entry::Entry;
 use crate::event::{Cause, Path};
 use crate::measure::Measure;
 use crate::member::State;
 use crate::notice::Layer;
 use crate::output::Output;
-use crate::table::{Entry, MemberId};
+use crate::table::MemberId;
 use crate::timers::Timer;
 
 /// Most pings that are relayed for others at one time.

@@ -98,7 +98,7 @@ impl Node {
                     self.table[id].status_ltime = 0;
                 }
             }
-            Some(Status::Failed) if now.since(entry.gone_since) < flap => self.counters.member_flaps += 1,
+            Some(Status::Failed) if now.since(entry.gone_since()) < flap => self.counters.member_flaps += 1,
             Some(_) => {}
         }
         self.set_status(id, Some(status));
@@ -368,7 +368,7 @@ impl Node {
         ];
         for (list, timeout) in lists {
             for id in list {
-                let after = self.now.since(self.table[id].gone_since);
+                let after = self.now.since(self.table[id].gone_since());
                 let timeout = self.forget_after(id, timeout);
                 if after > timeout && id != self.own {
                     self.member_timed_out(id);
@@ -400,7 +400,7 @@ impl Node {
             *id != own
                 && entry.status == Some(Status::Leaving)
                 && entry.is_live()
-                && now.since(entry.gone_since) > enough
+                && now.since(entry.gone_since()) > enough
         });
         let overdue: Vec<MemberId> = overdue.map(|(id, _)| id).take(ASKED_AT_ONCE_MAX).collect();
         for id in overdue {

@@ -8,6 +8,7 @@ use thane_wire::gossip::{Alive, Dead, Message, ip_bytes};
 use thane_wire::stream::PushPull;
 
 use super::*;
+use crate::interner::Announced;
 use crate::node::{Prune, Replay};
 use crate::output::{Outcome, Output, StreamId};
 use crate::{Config, Seed};
@@ -127,8 +128,9 @@ impl Play {
         let moved = self.node.member(name).is_some_and(|member| member.addr != SocketAddr::new(ip, port));
         let incarnation = self.incarnation;
         if moved && let Some(id) = self.node.table.find(name) {
-            self.node.table[id].ip = ip;
-            self.node.table[id].port = port;
+            let entry = &self.node.table[id];
+            let (meta, versions) = (entry.meta.clone(), entry.versions);
+            self.node.table.identify(id, &Announced { name, ip, port, meta: &meta, versions });
         }
         let meta = Some(&meta[..]);
         self.packet(&Message::Alive(Alive {

@@ -1,0 +1,135 @@
+//! What members announce of themselves, kept once for several nodes.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::name_index::NameIndex;
+use crate::rng::Seed;
+use crate::table::{MEMBERS_MAX, MemberId};
+
+/// What a member announces of itself.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Identity {
+    pub(crate) name: Arc<str>,
+    /// Exactly as announced: an IPv4 address in mapped form stays [`IpAddr::V6`], because Go compares the bytes.
+    pub(crate) ip: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) meta: Bytes,
+    pub(crate) versions: [u8; 6],
+}
+
+/// An identity as it was heard, still in the bytes of the message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Announced<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) ip: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) meta: &'a [u8],
+    pub(crate) versions: [u8; 6],
+}
+
+impl Identity {
+    /// Whether they are the same in all but the name.
+    pub(crate) fn is(&self, heard: &Announced<'_>) -> bool {
+        self.port == heard.port
+            && self.ip == heard.ip
+            && self.versions == heard.versions
+            && self.meta == heard.meta
+    }
+
+    fn of(heard: &Announced<'_>, name: Arc<str>) -> Self {
+        let meta = if heard.meta.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(heard.meta) };
+        Self { name, ip: heard.ip, port: heard.port, meta, versions: heard.versions }
+    }
+}
+
+/// Lets several nodes of one process keep a single copy of what each member announces. For a simulation, in which all nodes know
+/// the same members, this is the larger part of the memory; a node alone needs none. See [`crate::Config::interner`].
+///
+/// Sharing shows in nothing but memory: nodes that share behave as those that do not. A copy is kept for each of at most 2^20 names,
+/// the one heard last, as long as the interner lives.
+#[derive(Debug, Clone)]
+pub struct Interner(Arc<Mutex<Shared>>);
+
+#[derive(Debug)]
+struct Shared {
+    by_name: NameIndex,
+    identities: Vec<Arc<Identity>>,
+}
+
+impl Interner {
+    /// An interner that holds nothing. `seed` keys its hash, so that names from a network cannot be chosen to collide.
+    pub fn new(seed: Seed) -> Self {
+        Self(Arc::new(Mutex::new(Shared { by_name: NameIndex::new(seed), identities: Vec::new() })))
+    }
+
+    fn identity(&self, heard: &Announced<'_>) -> Arc<Identity> {
+        // Whoever panicked while holding it left nothing half done that matters: a copy too few or too many.
+        let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Shared { by_name, identities } = &mut *shared;
+        let found = by_name.find(heard.name, |id| &identities[id.0 as usize].name);
+        if let Some(id) = found {
+            let known = &mut identities[id.0 as usize];
+            if !known.is(heard) {
+                *known = Arc::new(Identity::of(heard, known.name.clone()));
+            }
+            return known.clone();
+        }
+        let identity = Arc::new(Identity::of(heard, heard.name.into()));
+        if identities.len() < MEMBERS_MAX {
+            let id = MemberId(identities.len() as u32);
+            identities.push(identity.clone());
+            by_name.insert(heard.name, id, |id| &identities[id.0 as usize].name);
+        }
+        identity
+    }
+}
+
+/// The identity that was heard: `known` itself if it is the same, the shared copy, or a new one.
+pub(crate) fn identify(
+    interner: Option<&Interner>,
+    known: Option<&Arc<Identity>>,
+    heard: &Announced<'_>,
+) -> Arc<Identity> {
+    match (known, interner) {
+        (Some(known), _) if known.is(heard) => known.clone(),
+        (_, Some(interner)) => interner.identity(heard),
+        (known, None) => {
+            let name = known.map_or_else(|| heard.name.into(), |known| known.name.clone());
+            Arc::new(Identity::of(heard, name))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard<'a>(name: &'a str, port: u16, meta: &'a [u8]) -> Announced<'a> {
+        Announced { name, ip: [10, 0, 0, 1].into(), port, meta, versions: [1, 5, 2, 2, 5, 5] }
+    }
+
+    #[test]
+    fn the_same_announcement_is_kept_once() {
+        let interner = Interner::new(Seed::from(1));
+        let one = identify(Some(&interner), None, &heard("a", 7946, b"x"));
+        let same = identify(Some(&interner), None, &heard("a", 7946, b"x"));
+        assert!(Arc::ptr_eq(&one, &same));
+        let other = identify(Some(&interner), None, &heard("b", 7946, b"x"));
+        assert_ne!(one, other);
+        let moved = identify(Some(&interner), Some(&one), &heard("a", 7947, b"x"));
+        assert_eq!((moved.port, one.port), (7947, 7946), "who knows the old one keeps it");
+        assert!(Arc::ptr_eq(&moved.name, &one.name));
+        assert!(Arc::ptr_eq(&one, &identify(Some(&interner), Some(&one), &heard("a", 7946, b"x"))));
+    }
+
+    #[test]
+    fn a_node_alone_keeps_its_own() {
+        let one = identify(None, None, &heard("a", 7946, b""));
+        let other = identify(None, None, &heard("a", 7946, b""));
+        assert!(one == other && !Arc::ptr_eq(&one, &other));
+        assert!(Arc::ptr_eq(&one, &identify(None, Some(&one), &heard("a", 7946, b""))));
+    }
+}
