@@ -147,7 +147,13 @@ impl<O: Observer> World<O> {
         let Some(node) = it.node.as_mut() else { return };
         self.tally.inputs += 1;
         match input {
-            Input::Packet { from, bytes } => node.handle_packet(now, from, bytes),
+            Input::Packet { from, mut bytes } => {
+                let process = ProcessId { host, life: it.life };
+                let heard = it.saboteur.as_mut().is_none_or(|it| it.hears(now, process, from, &mut bytes));
+                if heard {
+                    node.handle_packet(now, from, bytes);
+                }
+            }
             Input::Accept { conn, from } => {
                 let accepted = node.handle_stream_accepted(now, from);
                 self.accepted(host, conn, accepted);
@@ -183,28 +189,46 @@ impl<O: Observer> World<O> {
     pub(crate) fn drain(&mut self, host: HostId) {
         let Some(mut node) = self.hosts[host.index()].node.take() else { return };
         let process = ProcessId { host, life: self.hosts[host.index()].life };
+        let mut saboteur = self.hosts[host.index()].saboteur.take();
+        if let Some(saboteur) = saboteur.as_mut() {
+            saboteur.meddles(self.now, process, &mut node);
+        }
         let mut ending = None;
         while let Some(output) = node.poll_output() {
-            self.trace.output(self.now, host.0, &output);
-            self.observer.output(self.now, process, &output);
-            match output {
-                Output::Send { to, packet } => self.send(host, to, packet),
-                Output::Dial { stream, to, timeout } => self.dial(process, stream, to, timeout),
-                Output::Write { stream, bytes } => self.write(host, stream, bytes),
-                Output::Close { stream } => self.close(host, stream),
-                Output::Done { op, .. } if self.hosts[host.index()].last_leave == Some(op) => {
-                    ending = Some(Ending::Left);
+            match saboteur.as_mut() {
+                None => self.act_on(process, output, &mut ending),
+                Some(saboteur) => {
+                    for output in saboteur.puts_out(self.now, process, output) {
+                        self.act_on(process, output, &mut ending);
+                    }
                 }
-                Output::Stop(_) => ending = Some(Ending::Stopped),
-                // For the application and the operator, who look on as the observer.
-                _ => {}
             }
         }
+        self.hosts[host.index()].saboteur = saboteur;
         self.observer.settled(self.now, process, &node);
         self.put_back(host, node);
         match ending {
             Some(ending) => self.end(host, ending),
             None => self.schedule_wake(host),
+        }
+    }
+
+    /// Does what a node asks for.
+    fn act_on(&mut self, process: ProcessId, output: Output, ending: &mut Option<Ending>) {
+        let host = process.host;
+        self.trace.output(self.now, host.0, &output);
+        self.observer.output(self.now, process, &output);
+        match output {
+            Output::Send { to, packet } => self.send(host, to, packet),
+            Output::Dial { stream, to, timeout } => self.dial(process, stream, to, timeout),
+            Output::Write { stream, bytes } => self.write(host, stream, bytes),
+            Output::Close { stream } => self.close(host, stream),
+            Output::Done { op, .. } if self.hosts[host.index()].last_leave == Some(op) => {
+                *ending = Some(Ending::Left);
+            }
+            Output::Stop(_) => *ending = Some(Ending::Stopped),
+            // For the application and the operator, who look on as the observer.
+            _ => {}
         }
     }
 

@@ -32,6 +32,7 @@ pub mod check;
 mod drive;
 mod network;
 mod rng;
+mod sabotage;
 mod scenario;
 mod streams;
 pub mod sweep;
@@ -40,8 +41,9 @@ mod world;
 
 pub use network::{Network, Quality};
 pub use rng::SimRng;
+pub use sabotage::Saboteur;
 pub use scenario::{
-    Action, Failure, FailureCause, Parameters, PlanError, Planned, Profile, Report, Scenario,
+    Action, Failure, FailureCause, Parameters, PlanError, Planned, Prepare, Profile, Report, Scenario,
 };
 pub use trace::TraceHash;
 pub use world::{Crash, Ending, HostId, Observer, ProcessId, Tally, Unobserved, World};

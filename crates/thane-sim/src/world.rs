@@ -13,6 +13,7 @@ use thane_core::{CommandError, Config, Node, OpId, Output, StreamId, Time};
 use crate::drive::Input;
 use crate::network::{Network, Quality};
 use crate::rng::{SimRng, node_seed};
+use crate::sabotage::Saboteur;
 use crate::streams::{ConnId, Connection, Side};
 use crate::trace::TraceHash;
 
@@ -248,6 +249,8 @@ pub(crate) struct Host {
     pub(crate) last_leave: Option<OpId>,
     /// The greatest packet number heard from each host, to count reordering.
     pub(crate) heard: Vec<u64>,
+    /// The bug that its processes have, if one was planted.
+    pub(crate) saboteur: Option<Box<dyn Saboteur>>,
 }
 
 /// Virtual hosts on a virtual network in virtual time. See the crate's documentation.
@@ -324,6 +327,7 @@ impl<O: Observer> World<O> {
             streams: BTreeMap::new(),
             last_leave: None,
             heard: Vec::new(),
+            saboteur: None,
         });
         host
     }
@@ -424,6 +428,11 @@ impl<O: Observer> World<O> {
     pub fn cut_one_way(&mut self, from: HostId, to: HostId) {
         self.tally.partitions += 1;
         self.network.cut_one_way(from, to);
+    }
+
+    /// Plants a bug in the processes of a host, those that run later too. For tests of what looks on.
+    pub fn sabotage(&mut self, host: HostId, saboteur: impl Saboteur + 'static) {
+        self.hosts[host.index()].saboteur = Some(Box::new(saboteur));
     }
 
     /// The network, to change its quality or to heal it.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use thane_core::{Event, LifeState, Replay, State, Status, StopReason, Time};
-use thane_sim::check::{Observation, Tamper};
+use thane_sim::check::Observation;
 use thane_sim::{
     Action, Ending, Failure, FailureCause, HostId, Parameters, Planned, ProcessId, Profile, Quality, Report,
     Scenario, World,
@@ -41,15 +41,17 @@ fn scenario() -> Scenario {
     Scenario { parameters, plan }
 }
 
-fn run(
-    tamper: impl FnMut(Time, ProcessId, &mut Observation) -> bool + Send + 'static,
-) -> Result<Report, Box<Failure>> {
-    scenario().run_tampered(Box::new(tamper) as Tamper)
+/// What a planted bug does to what the checkers see.
+trait Lie: FnMut(Time, ProcessId, &mut Observation) -> bool + Clone + Send + 'static {}
+impl<T: FnMut(Time, ProcessId, &mut Observation) -> bool + Clone + Send + 'static> Lie for T {}
+
+fn run(lie: impl Lie) -> Result<Report, Box<Failure>> {
+    scenario().run_with(&move |world| world.observer_mut().tamper(Box::new(lie.clone())))
 }
 
 /// Plants a bug and gives the words of the rule that it broke.
-fn broken(tamper: impl FnMut(Time, ProcessId, &mut Observation) -> bool + Send + 'static) -> String {
-    let failure = match run(tamper) {
+fn broken(lie: impl Lie) -> String {
+    let failure = match run(lie) {
         Ok(report) => panic!("no checker saw the planted bug: {report:?}"),
         Err(failure) => failure,
     };
@@ -231,7 +233,7 @@ fn every_size_over_its_limit_is_caught() {
 }
 
 /// Changes what host 1 believes about a member, in the end only: checkers that look on all the time shall not see it first.
-fn believes(name: &'static str, change: impl Fn(&mut thane_core::Member) + Send + 'static) -> String {
+fn believes(name: &'static str, change: impl Fn(&mut thane_core::Member) + Clone + Send + 'static) -> String {
     broken(move |now, process, seen| {
         if let Observation::View(view) = seen
             && is_host(process, 1)

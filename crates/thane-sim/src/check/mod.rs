@@ -157,9 +157,9 @@ impl Default for Watch {
 }
 
 impl Watch {
-    /// All checkers, with something that changes what they see.
-    pub fn tampered(tamper: Tamper) -> Self {
-        Self { tamper: Some(tamper), ..Self::default() }
+    /// From now on something changes what the checkers see.
+    pub fn tamper(&mut self, tamper: Tamper) {
+        self.tamper = Some(tamper);
     }
 
     /// The first broken rule, if one was broken.

@@ -13,10 +13,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thane_core::{Prune, Replay, Time};
 
-use crate::check::{Tamper, Violation};
+use crate::check::{Violation, Watch};
 use crate::network::Quality;
 use crate::trace::TraceHash;
-use crate::world::{Crash, HostId, Tally};
+use crate::world::{Crash, HostId, Tally, World};
 
 /// What is drawn once for a whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -121,17 +121,21 @@ impl Scenario {
     /// # Errors
     /// The first rule that was broken, with everything that is needed to run it again.
     pub fn run(&self) -> Result<Report, Box<Failure>> {
-        run::run(self, None)
+        self.run_with(&|_| {})
     }
 
-    /// The same with a planted bug, to prove that a checker catches it.
+    /// The same in a world in which something is changed before anything happens: a planted bug, to prove that a checker catches
+    /// it, through [`World::sabotage`] or [`Watch::tamper`].
     ///
     /// # Errors
     /// As [`Scenario::run`].
-    pub fn run_tampered(&self, tamper: Tamper) -> Result<Report, Box<Failure>> {
-        run::run(self, Some(tamper))
+    pub fn run_with(&self, prepare: &Prepare<'_>) -> Result<Report, Box<Failure>> {
+        run::run(self, prepare)
     }
 }
+
+/// What is done to a world whose hosts are there and on which nothing runs yet.
+pub type Prepare<'a> = dyn Fn(&mut World<Watch>) + 'a;
 
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

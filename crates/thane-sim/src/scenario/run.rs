@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use thane_core::{Config, Key, Keyring, LifeState, Member, OpId, Outcome, Prune, Replay, Status, Tags, Time};
 
-use super::{Action, Failure, FailureCause, Profile, Report, Scenario};
+use super::{Action, Failure, FailureCause, Prepare, Profile, Report, Scenario};
 use crate::bounds::{convergence_bound, event_spread_bound, typical_healing};
 use crate::check::agreement::{Truth, disagreements, events_agree};
-use crate::check::{Observation, Tamper, Watch};
+use crate::check::{Observation, Watch};
 use crate::network::Quality;
 use crate::rng::SimRng;
 use crate::world::{Crash, Ending, HostId, ProcessId, World};
@@ -25,8 +25,9 @@ const JOIN_RETRY: Duration = Duration::from_secs(5);
 /// The cluster agrees when it has done so for this long.
 const STEADY: Duration = Duration::from_secs(10);
 
-pub(super) fn run(scenario: &Scenario, tamper: Option<Tamper>) -> Result<Report, Box<Failure>> {
-    let mut run = Run::new(scenario, tamper);
+pub(super) fn run(scenario: &Scenario, prepare: &Prepare<'_>) -> Result<Report, Box<Failure>> {
+    let mut run = Run::new(scenario);
+    prepare(&mut run.world);
     let result = catch_unwind(AssertUnwindSafe(|| run.all_of_it())).unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<String>().cloned();
         let message = message.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
@@ -77,10 +78,9 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(scenario: &'a Scenario, tamper: Option<Tamper>) -> Self {
+    fn new(scenario: &'a Scenario) -> Self {
         let parameters = &scenario.parameters;
-        let watch = tamper.map_or_else(Watch::default, Watch::tampered);
-        let mut world = World::observed(parameters.seed, Quality::good(), watch);
+        let mut world = World::observed(parameters.seed, Quality::good(), Watch::default());
         let hosts = (0..parameters.hosts)
             .map(|number| {
                 let config = config(scenario, format!("n{number}"), world.next_addr());
