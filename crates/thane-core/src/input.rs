@@ -138,7 +138,6 @@ pub enum Input {
 
 /// What the method behind an [`Input`] returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
 pub enum Answer {
     /// The method returns nothing.
     Nothing,

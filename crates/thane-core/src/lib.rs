@@ -58,8 +58,10 @@ mod node;
 mod notice;
 mod notice_limit;
 mod output;
+mod output_hash;
 mod pattern;
 mod query;
+pub mod recording;
 mod rng;
 pub mod snapshot;
 mod stats;
@@ -86,6 +88,7 @@ pub use notice::{Layer, Level, Notice};
 pub use output::{
     BroadcastTimeout, CommandError, ExchangeError, JoinFailure, OpId, Outcome, Output, StopReason, StreamId,
 };
+pub use output_hash::OutputHash;
 pub use pattern::{Pattern, PatternError};
 pub use query::{
     KeyCommand, KeyReport, QueryEnd, QueryEvent, QueryId, QueryParams, QueryReply, QueryToken, RespondError,

@@ -1,0 +1,90 @@
+//! Settings to bytes and back: each with its name, so that settings that came later have their defaults in older recordings.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::values::{Malformed, Reader, Taken, Value, put_slice};
+use crate::config::Config;
+
+/// All fields of [`Config`] but the delegate. One that is missing here does not compile.
+macro_rules! settings {
+    ($($field:ident),* $(,)?) => {
+        impl Value for Config {
+            fn put(&self, out: &mut Vec<u8>) {
+                let Self { delegate: _, $($field),* } = self;
+                [$(stringify!($field)),*].len().put(out);
+                let mut value = Vec::new();
+                $(
+                    put_slice(stringify!($field).as_bytes(), out);
+                    value.clear();
+                    $field.put(&mut value);
+                    put_slice(&value, out);
+                )*
+            }
+
+            fn get(from: &mut Reader<'_>) -> Taken<Self> {
+                // Settings that are not there, because they did not exist yet, were as these are.
+                let mut config = Self::lan("", SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+                for _ in 0..usize::get(from)? {
+                    let name = String::get(from)?;
+                    let mut value = Reader(from.slice()?);
+                    match name.as_str() {
+                        $(stringify!($field) => config.$field = Value::get(&mut value)?,)*
+                        _ => return Err(Malformed(format!("there is no setting {name:?}"))),
+                    }
+                    value.end()?;
+                }
+                Ok(config)
+            }
+        }
+    };
+}
+settings! {
+    name,
+    advertise,
+    networks,
+    bind_port,
+    tags,
+    protocol,
+    label,
+    skip_inbound_label_check,
+    keyring,
+    verify_incoming,
+    verify_outgoing,
+    compression,
+    tcp_timeout,
+    indirect_checks,
+    retransmit_mult,
+    suspicion_mult,
+    suspicion_max_timeout_mult,
+    push_pull_interval,
+    probe_interval,
+    probe_timeout,
+    tcp_pings,
+    awareness_max_multiplier,
+    gossip_nodes,
+    gossip_interval,
+    gossip_to_the_dead_time,
+    dead_node_reclaim_time,
+    udp_buffer_size,
+    broadcast_timeout,
+    leave_propagate_delay,
+    reap_interval,
+    reconnect_interval,
+    reconnect_timeout,
+    tombstone_timeout,
+    flap_timeout,
+    recent_intent_timeout,
+    event_buffer_size,
+    query_buffer_size,
+    query_timeout_mult,
+    query_size_limit,
+    query_response_size_limit,
+    user_event_size_limit,
+    queue_check_interval,
+    queue_depth_warning,
+    max_queue_depth,
+    min_queue_depth,
+    persist_keyring,
+    name_conflict_resolution,
+    coordinates,
+}
