@@ -4,13 +4,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::values::{Malformed, Reader, Taken, Value, put_slice};
 use crate::config::Config;
+use crate::detector::Detector;
 
-/// All fields of [`Config`] but the delegate. One that is missing here does not compile.
+/// All fields of a type but those after `without`. One that is missing here does not compile. Those that are not in a recording,
+/// because they did not exist yet, are as in `base`.
 macro_rules! settings {
-    ($($field:ident),* $(,)?) => {
-        impl Value for Config {
+    ($name:ident, base: $base:expr, without: [$($other:ident),*], $($field:ident),* $(,)?) => {
+        impl Value for $name {
             fn put(&self, out: &mut Vec<u8>) {
-                let Self { delegate: _, $($field),* } = self;
+                let Self { $($other: _,)* $($field),* } = self;
                 [$(stringify!($field)),*].len().put(out);
                 let mut value = Vec::new();
                 $(
@@ -22,23 +24,27 @@ macro_rules! settings {
             }
 
             fn get(from: &mut Reader<'_>) -> Taken<Self> {
-                // Settings that are not there, because they did not exist yet, were as these are.
-                let mut config = Self::lan("", SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+                let mut settings = $base;
                 for _ in 0..usize::get(from)? {
                     let name = String::get(from)?;
                     let mut value = Reader(from.slice()?);
                     match name.as_str() {
-                        $(stringify!($field) => config.$field = Value::get(&mut value)?,)*
+                        $(stringify!($field) => settings.$field = Value::get(&mut value)?,)*
                         _ => return Err(Malformed(format!("there is no setting {name:?}"))),
                     }
                     value.end()?;
                 }
-                Ok(config)
+                Ok(settings)
             }
         }
     };
 }
+
 settings! {
+    Config,
+    base: Config::lan("", SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
+    // An interner shows in memory only.
+    without: [delegate, interner],
     name,
     advertise,
     networks,
@@ -60,6 +66,7 @@ settings! {
     probe_interval,
     probe_timeout,
     tcp_pings,
+    detector,
     awareness_max_multiplier,
     gossip_nodes,
     gossip_interval,
@@ -87,4 +94,16 @@ settings! {
     persist_keyring,
     name_conflict_resolution,
     coordinates,
+}
+
+settings! {
+    Detector,
+    // Rules that did not exist were not followed.
+    base: Detector::swim(),
+    without: [],
+    lha_probe,
+    lha_suspicion,
+    buddy,
+    pause_doubt,
+    early_nacks,
 }
