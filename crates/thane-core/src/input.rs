@@ -34,6 +34,10 @@ pub enum Input {
         /// The operating system's words.
         error: String,
     },
+    /// [`Node::handle_sends_held`].
+    SendsHeld,
+    /// [`Node::handle_sends_resumed`].
+    SendsResumed,
     /// [`Node::handle_stream_accepted`].
     StreamAccepted {
         /// Who opened it.
@@ -169,6 +173,8 @@ impl Node {
             Input::Timeout => self.handle_timeout(now),
             Input::Packet { from, packet } => self.handle_packet(now, from, packet),
             Input::SendFailed { to, error } => self.handle_send_failed(now, to, &error),
+            Input::SendsHeld => self.handle_sends_held(now),
+            Input::SendsResumed => self.handle_sends_resumed(now),
             Input::StreamAccepted { from } => return Answer::Stream(self.handle_stream_accepted(now, from)),
             Input::StreamConnected { stream } => self.handle_stream_connected(now, stream),
             Input::StreamData { stream, bytes } => self.handle_stream_data(now, stream, &bytes),

@@ -8,6 +8,7 @@
 //! | `membership` | alive, suspect, dead, refutation: the detector's state machine |
 //! | `probe` | who is probed when, and what follows |
 //! | `gossip` | rounds, piggyback, what goes into a packet |
+//! | `held` | when packets cannot leave for a while |
 //! | `streams` | TCP exchanges from dial to close |
 //! | `push_pull` | full state: writing it and merging it |
 //! | `status` | Serf's view of members: hooks from the detector, intents, reaping, reconnecting |
@@ -28,6 +29,7 @@ mod conflict;
 mod coordinates;
 mod evidence;
 mod gossip;
+mod held;
 mod keys;
 mod membership;
 mod packets;
@@ -52,6 +54,7 @@ use thane_wire::tags::Tags;
 use self::asking::Asking;
 use self::commands::Op;
 pub use self::evidence::{DroppedPacket, Evidence};
+use self::held::Held;
 use self::keys::PersistingTable;
 use self::packets::RelayedPing;
 use self::probe::Prober;
@@ -154,6 +157,8 @@ pub struct Node {
     own_meta: Bytes,
     awareness: Awareness,
     prober: Prober,
+    /// Set while packets cannot leave.
+    held: Option<Held>,
     relayed_pings: BTreeMap<u32, RelayedPing>,
     next_seq: u32,
     next_suspicion: u64,
@@ -264,6 +269,7 @@ impl Node {
             own_incarnation: 0,
             own_meta,
             prober: Prober::default(),
+            held: None,
             relayed_pings: BTreeMap::new(),
             next_seq,
             next_suspicion: 0,

@@ -40,10 +40,12 @@ impl<O: Observer> World<O> {
             Happening::Syn { conn, attempt } => self.syn_arrives(conn, attempt),
             Happening::DialDeadline { conn } => self.dial_deadline(conn),
             Happening::Pipe { conn, from } => self.pipe_moves(conn, from),
+            Happening::Unblock { process, until } => self.unblock(process, until),
+            Happening::CatchUp { process } => self.catch_up(process),
         }
     }
 
-    fn is_current(&self, process: ProcessId) -> bool {
+    pub(crate) fn is_current(&self, process: ProcessId) -> bool {
         self.process(process.host) == Some(process)
     }
 
@@ -80,7 +82,8 @@ impl<O: Observer> World<O> {
             self.tally.packets_unheard += 1;
             return;
         }
-        if it.paused_until.is_some() && it.deferred.len() >= SOCKET_BUFFER_PACKETS {
+        let waiting = if it.paused_until.is_some() { it.deferred.len() } else { it.waiting_at_gate() };
+        if waiting >= SOCKET_BUFFER_PACKETS {
             self.tally.packets_unheard += 1;
             return;
         }
@@ -138,12 +141,19 @@ impl<O: Observer> World<O> {
 
     /// Gives an input to the process on a host: now, or when its pause ends.
     pub(crate) fn give(&mut self, host: HostId, input: Input) {
-        let now = self.now;
         let it = &mut self.hosts[host.index()];
         if it.paused_until.is_some() {
             it.deferred.push_back(input);
             return;
         }
+        let Some(input) = it.admit(input) else { return };
+        self.take(host, input);
+    }
+
+    /// Gives an input to the process on a host, now.
+    pub(crate) fn take(&mut self, host: HostId, input: Input) {
+        let now = self.now;
+        let it = &mut self.hosts[host.index()];
         let Some(node) = it.node.as_mut() else { return };
         self.tally.inputs += 1;
         match input {
@@ -194,6 +204,7 @@ impl<O: Observer> World<O> {
             saboteur.meddles(self.now, process, &mut node);
         }
         let mut ending = None;
+        let mut held = false;
         while let Some(output) = node.poll_output() {
             match saboteur.as_mut() {
                 None => self.act_on(process, output, &mut ending),
@@ -202,6 +213,10 @@ impl<O: Observer> World<O> {
                         self.act_on(process, output, &mut ending);
                     }
                 }
+            }
+            if !held && self.hosts[host.index()].holds_outputs() {
+                held = true;
+                node.handle_sends_held(self.now);
             }
         }
         self.hosts[host.index()].saboteur = saboteur;
@@ -219,14 +234,28 @@ impl<O: Observer> World<O> {
         self.trace.output(self.now, host.0, &output);
         self.observer.output(self.now, process, &output);
         match output {
-            Output::Send { to, packet } => self.send(host, to, packet),
-            Output::Dial { stream, to, timeout } => self.dial(process, stream, to, timeout),
-            Output::Write { stream, bytes } => self.write(host, stream, bytes),
-            Output::Close { stream } => self.close(host, stream),
+            Output::Send { .. } | Output::Dial { .. } | Output::Write { .. } | Output::Close { .. } => {
+                if let Some(output) = self.hosts[host.index()].hold(output) {
+                    self.put_on_the_wire(process, output);
+                }
+            }
             Output::Done { op, .. } if self.hosts[host.index()].last_leave == Some(op) => {
                 *ending = Some(Ending::Left);
             }
             Output::Stop(_) => *ending = Some(Ending::Stopped),
+            // For the application and the operator, who look on as the observer.
+            _ => {}
+        }
+    }
+
+    /// Does what a node wants the network to do.
+    pub(crate) fn put_on_the_wire(&mut self, process: ProcessId, output: Output) {
+        let host = process.host;
+        match output {
+            Output::Send { to, packet } => self.send(host, to, packet),
+            Output::Dial { stream, to, timeout } => self.dial(process, stream, to, timeout),
+            Output::Write { stream, bytes } => self.write(host, stream, bytes),
+            Output::Close { stream } => self.close(host, stream),
             // For the application and the operator, who look on as the observer.
             _ => {}
         }

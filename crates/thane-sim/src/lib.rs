@@ -30,6 +30,7 @@
 pub mod bounds;
 pub mod check;
 mod drive;
+mod gate;
 mod network;
 mod rng;
 mod sabotage;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thane_core::{CommandError, Config, Node, OpId, Output, StreamId, Time};
 
 use crate::drive::Input;
+use crate::gate::Gate;
 use crate::network::{Network, Quality};
 use crate::rng::{SimRng, node_seed};
 use crate::sabotage::Saboteur;
@@ -97,6 +98,8 @@ pub struct Tally {
     pub crashes: u64,
     /// Pauses.
     pub pauses: u64,
+    /// Blocks.
+    pub blocks: u64,
     /// Graceful leaves that completed.
     pub leaves: u64,
     /// Partitions and one-way cuts that were made.
@@ -122,6 +125,7 @@ impl Tally {
             ("starts", self.starts),
             ("crashes", self.crashes),
             ("pauses", self.pauses),
+            ("blocks", self.blocks),
             ("leaves", self.leaves),
             ("partitions", self.partitions),
         ]
@@ -145,6 +149,7 @@ impl Tally {
         self.starts += other.starts;
         self.crashes += other.crashes;
         self.pauses += other.pauses;
+        self.blocks += other.blocks;
         self.leaves += other.leaves;
         self.partitions += other.partitions;
     }
@@ -199,6 +204,10 @@ pub(crate) enum Happening {
     DialDeadline { conn: ConnId },
     /// The next piece of a stream arrives.
     Pipe { conn: ConnId, from: Side },
+    /// A block is over.
+    Unblock { process: ProcessId, until: Time },
+    /// A process that was blocked takes up the next of what waits for it.
+    CatchUp { process: ProcessId },
 }
 
 /// In order of time, then of scheduling: ties are never left to the heap.
@@ -240,6 +249,8 @@ pub(crate) struct Host {
     pub(crate) paused_until: Option<Time>,
     /// What arrived during a pause, in order.
     pub(crate) deferred: VecDeque<Input>,
+    /// While its exchange with the others is blocked.
+    pub(crate) gate: Option<Box<Gate>>,
     /// The deadline that a wake-up is scheduled for.
     pub(crate) wake: Option<Time>,
     /// Wake-ups in a row at one and the same moment.
@@ -267,6 +278,8 @@ pub struct World<O = Unobserved> {
     pub(crate) rng: SimRng,
     pub(crate) conns: BTreeMap<ConnId, Connection>,
     pub(crate) next_conn: u64,
+    /// What a process that was blocked takes over each input that has waited.
+    pub(crate) catch_up_each: Duration,
     pub(crate) trace: TraceHash,
     pub(crate) tally: Tally,
     pub(crate) observer: O,
@@ -293,6 +306,7 @@ impl<O: Observer> World<O> {
             rng: SimRng::new(seed, "network", 0),
             conns: BTreeMap::new(),
             next_conn: 0,
+            catch_up_each: Duration::ZERO,
             trace: TraceHash::default(),
             tally: Tally::default(),
             observer,
@@ -322,6 +336,7 @@ impl<O: Observer> World<O> {
             machine_down: false,
             paused_until: None,
             deferred: VecDeque::new(),
+            gate: None,
             wake: None,
             spins: 0,
             streams: BTreeMap::new(),
@@ -564,6 +579,7 @@ impl<O: Observer> World<O> {
         let process = ProcessId { host, life: it.life };
         it.paused_until = None;
         it.deferred.clear();
+        it.gate = None;
         it.wake = None;
         it.last_leave = None;
         if ending == Ending::Left {

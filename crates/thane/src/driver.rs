@@ -178,6 +178,7 @@ pub(crate) fn start(
         lookups: JoinSet::new(),
         unresolved: Vec::new(),
         failures: VecDeque::new(),
+        sends_held: false,
         io: IoCounters::default(),
         measurements: None,
         receive_pause: Pause::default(),
@@ -269,6 +270,8 @@ struct Driver {
     unresolved: Vec<String>,
     /// What went wrong while doing what the core said, to be told to it afterwards.
     failures: VecDeque<Failure>,
+    /// The UDP socket took no more packets when last tried, and has not said that it does again.
+    sends_held: bool,
     io: IoCounters,
     /// What we measured ourselves; `None` until somebody wants to know.
     measurements: Option<Measurements>,
@@ -293,9 +296,20 @@ enum Pending {
 }
 
 enum Failure {
-    Send { to: SocketAddr, error: String },
-    Stream { stream: StreamId, failure: StreamFailure },
-    Keyring { token: u64, result: Result<(), String> },
+    Send {
+        to: SocketAddr,
+        error: String,
+    },
+    Stream {
+        stream: StreamId,
+        failure: StreamFailure,
+    },
+    Keyring {
+        token: u64,
+        result: Result<(), String>,
+    },
+    /// The UDP socket takes no more packets for now.
+    SendsHeld,
 }
 
 impl Driver {
@@ -339,6 +353,12 @@ impl Driver {
                     if let Err(error) = ready {
                         self.receive_failed(&error);
                     }
+                }
+                // After an error, too, packets are tried again: they then tell what is wrong.
+                _ready = self.sockets.udp.writable(), if self.sends_held => {
+                    self.sends_held = false;
+                    self.core.handle_sends_resumed(self.now());
+                    self.drain();
                 }
                 accepted = self.sockets.tcp.accept(), if self.accept_pause.is_over() => self.accepted(accepted),
                 Some(event) = self.streams.events.recv() => self.stream_event(event),
@@ -603,6 +623,7 @@ impl Driver {
             let now = self.now();
             match self.failures.pop_front() {
                 Some(Failure::Send { to, error }) => self.core.handle_send_failed(now, to, &error),
+                Some(Failure::SendsHeld) => self.core.handle_sends_held(now),
                 Some(Failure::Stream { stream, failure }) => {
                     self.core.handle_stream_failed(now, stream, failure);
                 }
@@ -653,7 +674,13 @@ impl Driver {
         match self.sockets.udp.try_send_to(packet, sockets::as_seen_by(self.sockets.addr, to)) {
             Ok(_bytes) => {}
             // The protocol lives with loss; waiting would hold up everything else.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.io.packets_unsent += 1,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.io.packets_unsent += 1;
+                if !self.sends_held {
+                    self.sends_held = true;
+                    self.failures.push_back(Failure::SendsHeld);
+                }
+            }
             Err(error) => {
                 self.io.send_errors += 1;
                 if self.failures.len() < FAILURES_AT_ONCE_MAX {

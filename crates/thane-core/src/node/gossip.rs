@@ -19,10 +19,16 @@ const COMPOUND_BYTES: usize = 2;
 pub(super) const PART_BYTES: usize = 2;
 
 impl Node {
-    /// Sends what is queued to a few random members. The recently dead are among them, so that they may refute.
-    /// (memberlist: `state.go`, gossip.)
     pub(super) fn gossip_tick(&mut self) {
         self.timers.set(self.now + self.config.gossip_interval, Timer::GossipTick);
+        if !self.gossip_must_wait() {
+            self.gossip_round();
+        }
+    }
+
+    /// Sends what is queued to a few random members. The recently dead are among them, so that they may refute.
+    /// (memberlist: `state.go`, gossip.)
+    pub(super) fn gossip_round(&mut self) {
         self.counters.gossip_rounds += 1;
         if self.nothing_to_gossip() {
             return;

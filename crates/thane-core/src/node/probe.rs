@@ -135,13 +135,37 @@ impl Node {
         }
     }
 
-    /// The direct ping is late.
+    /// The direct ping is late. While packets cannot leave, nobody can be asked; and a ping that has left late has its time from then on.
     pub(super) fn probe_timeout(&mut self, seq: u32) {
         if let Some(probe) = &self.prober.current
             && probe.seq == seq
             && !probe.indirect
+            && self.held.is_none()
+            && self.now.since(probe.sent) >= self.config.probe_timeout
         {
             self.probe_indirectly();
+        }
+    }
+
+    /// Packets can leave again, for the first time since `held`. The probe under way goes on from where it stood; its deadline was not
+    /// moved by the wait.
+    pub(super) fn resume_probe(&mut self, held: Time) {
+        let now = self.now;
+        let Some(probe) = &mut self.prober.current else { return };
+        let (seq, deadline) = (probe.seq, probe.deadline);
+        if now < deadline && probe.sent >= held {
+            // The ping itself leaves only now.
+            probe.sent = now;
+            self.timers.set(now + self.config.probe_timeout, Timer::ProbeTimeout { seq });
+            return;
+        }
+        if now >= deadline && !probe.indirect {
+            self.probe_indirectly();
+        } else {
+            self.probe_timeout(seq);
+        }
+        if now >= deadline {
+            self.probe_deadline(seq);
         }
     }
 
@@ -173,7 +197,7 @@ impl Node {
                 probe.tcp = TcpProbe::NoAnswer;
             }
         }
-        if tcp {
+        if tcp && self.now < deadline {
             self.dial(addr, Purpose::Ping { seq, target }, deadline.since(self.now));
         }
     }
@@ -258,6 +282,10 @@ impl Node {
     }
 
     pub(super) fn probe_deadline(&mut self, seq: u32) {
+        if self.held.is_some() {
+            // It is judged when packets can leave again: its ping may not have left, and nobody could be asked.
+            return;
+        }
         let Some(probe) = self.prober.current.take_if(|probe| probe.seq == seq) else { return };
         let target = probe.target.clone();
         if probe.tcp_answered {

@@ -24,7 +24,9 @@ impl Node {
     pub(super) fn push_pull_tick(&mut self) {
         let scale = push_pull_scale(self.table.known());
         self.timers.set(self.now + self.config.push_pull_interval * scale, Timer::PushPullTick);
-        self.push_pull_with_somebody();
+        if !self.push_pull_must_wait() {
+            self.push_pull_with_somebody();
+        }
     }
 
     pub(super) fn push_pull_with_somebody(&mut self) {

@@ -7,6 +7,7 @@ mod delegate;
 mod detector;
 mod dissemination;
 mod habits;
+mod held;
 mod measures;
 mod net;
 mod networks;

@@ -1,0 +1,55 @@
+//! When packets cannot leave for a while.
+//!
+//! A driver whose socket takes no more packets says so, and says when it goes on. In between, what sends by itself (probes, rounds of
+//! gossip, state exchanges) waits, and of each at most one turn is made up for: a round that nobody receives says nothing, and a probe
+//! whose ping is still here accuses nobody. What does not send goes on, suspicions among it. This is what memberlist's tasks do
+//! when the socket blocks them.
+
+use super::Node;
+use crate::time::Time;
+
+/// Since when nothing leaves, and what waits for it.
+#[derive(Debug)]
+pub(super) struct Held {
+    since: Time,
+    /// A round of gossip fell due.
+    gossip: bool,
+    /// A state exchange fell due.
+    push_pull: bool,
+}
+
+impl Node {
+    /// What was put out after the last input cannot be sent yet: the socket takes no more packets. Drop it or keep it, as fits the
+    /// driver. Saying so again changes nothing.
+    pub fn handle_sends_held(&mut self, now: Time) {
+        let since = self.now;
+        self.advance(now);
+        self.held.get_or_insert(Held { since, gossip: false, push_pull: false });
+        self.settle();
+    }
+
+    /// Packets can be sent again, and what was kept has been sent.
+    pub fn handle_sends_resumed(&mut self, now: Time) {
+        self.advance(now);
+        if let Some(held) = self.held.take() {
+            self.resume_probe(held.since);
+            if held.gossip {
+                self.gossip_round();
+            }
+            if held.push_pull {
+                self.push_pull_with_somebody();
+            }
+        }
+        self.settle();
+    }
+
+    /// Whether the round of gossip that is due must wait; it is then made up for.
+    pub(super) fn gossip_must_wait(&mut self) -> bool {
+        self.held.as_mut().map(|held| held.gossip = true).is_some()
+    }
+
+    /// Whether the state exchange that is due must wait; it is then made up for.
+    pub(super) fn push_pull_must_wait(&mut self) -> bool {
+        self.held.as_mut().map(|held| held.push_pull = true).is_some()
+    }
+}

@@ -1,0 +1,77 @@
+//! A driver whose packets do not leave: what waits for it, what goes on, and what is made up for.
+
+use std::net::SocketAddr;
+
+use thane_core::State;
+
+use super::probing::{ack, asked, knowing, next_ping, prober, state};
+use super::support::{Bench, VERSIONS, addr_of, ms, suspect};
+
+/// A probe has begun whose ping the driver cannot send.
+fn pinging_into_a_full_socket() -> (Bench, SocketAddr, u32) {
+    let mut bench = knowing(prober(), &[VERSIONS; 4]);
+    let probes = bench.node.counters().probes;
+    while bench.node.counters().probes == probes {
+        bench.now = bench.node.poll_timeout();
+        bench.node.handle_timeout(bench.now);
+    }
+    bench.node.handle_sends_held(bench.now);
+    bench.collect();
+    let (target, seq) = next_ping(&mut bench);
+    (bench, target, seq)
+}
+
+fn resume(bench: &mut Bench) {
+    bench.node.handle_sends_resumed(bench.now);
+    bench.collect();
+}
+
+#[test]
+fn a_ping_that_leaves_late_has_its_time_from_then_on() {
+    let (mut bench, target, seq) = pinging_into_a_full_socket();
+    bench.run(ms(400));
+    resume(&mut bench);
+    bench.run(ms(300));
+    assert_eq!(asked(&mut bench), [], "300 ms are not late for an answer");
+    bench.tell(&ack(seq));
+    bench.run(ms(100));
+    assert_eq!(state(&bench, target), State::Alive);
+    assert_eq!(bench.node.counters().probes_failed, 0);
+}
+
+#[test]
+fn nobody_is_accused_while_packets_do_not_leave_and_one_turn_is_made_up_for() {
+    let (mut bench, target, _) = pinging_into_a_full_socket();
+    bench.run(ms(20_000));
+    assert!(bench.sent.is_empty(), "one probe hangs, and no other begins");
+    assert_eq!(bench.node.stats().suspect, 0);
+    resume(&mut bench);
+    assert_eq!(state(&bench, target), State::Suspect, "its time is long over");
+    let pings = bench.take_messages().into_iter().filter(|(_, message)| message[0] == 0).count();
+    assert_eq!(pings, 1, "the turn that was missed");
+}
+
+#[test]
+fn the_second_stage_waits_too() {
+    let mut bench = knowing(prober(), &[VERSIONS; 4]);
+    let (target, seq) = next_ping(&mut bench);
+    bench.run(ms(300));
+    bench.node.handle_sends_held(bench.now);
+    bench.run(ms(400));
+    assert_eq!(asked(&mut bench), []);
+    resume(&mut bench);
+    assert_eq!(asked(&mut bench).len(), 3, "the relays are asked as soon as they can be");
+    bench.tell(&ack(seq));
+    bench.run(ms(500));
+    assert_eq!(state(&bench, target), State::Alive);
+}
+
+#[test]
+fn suspicions_go_on() {
+    let (mut bench, ..) = pinging_into_a_full_socket();
+    bench.tell(&suspect("d", 1, "c"));
+    bench.tell(&suspect("d", 1, "e"));
+    // Probes an hour apart would make the suspicion last for hours; these are a second apart.
+    bench.run(ms(60_000));
+    assert_eq!(state(&bench, addr_of(4)), State::Dead);
+}

@@ -1,0 +1,80 @@
+//! The gate between a process and the network.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use thane_core::{Config, Detector, Replay, State};
+use thane_sim::{HostId, Quality, World};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+/// Ten members that know each other and follow SWIM's rules.
+fn cluster(seed: u64) -> (World, Vec<HostId>) {
+    let mut world = World::new(seed, Quality::good());
+    let hosts: Vec<HostId> = (0..10)
+        .map(|number| {
+            let config = Config::lan(format!("node-{number}"), world.next_addr());
+            world.add_host(Config { detector: Detector::swim(), ..config })
+        })
+        .collect();
+    let first = world.addr(hosts[0]);
+    for &host in &hosts {
+        world.start(host);
+        if host != hosts[0] {
+            world.command(host, |node, now| node.join(now, &[first], Replay::Ignore).unwrap()).unwrap();
+        }
+    }
+    let whole = world.run_until(MS(10_000), |world| {
+        hosts.iter().all(|host| world.node(*host).is_some_and(|node| node.stats().live == 10))
+    });
+    assert!(whole);
+    world.run_for(MS(5_000));
+    (world, hosts)
+}
+
+fn suspects_of(world: &World, host: HostId) -> usize {
+    let members = world.node(host).unwrap().members();
+    members.filter(|member| matches!(member.state, State::Suspect | State::Dead)).count()
+}
+
+#[test]
+fn a_blocked_member_is_accused_accuses_one_itself_and_is_taken_back() {
+    let (mut world, hosts) = cluster(3);
+    let blocked = hosts[4];
+    let probes = world.node(blocked).unwrap().counters().probes;
+    world.block(blocked, MS(7_000));
+    world.run_for(MS(6_900));
+    assert!(world.is_blocked(blocked));
+    assert!(
+        hosts.iter().all(|host| *host == blocked || suspects_of(&world, *host) >= 1),
+        "everybody accuses it"
+    );
+    assert_eq!(suspects_of(&world, blocked), 0, "it accuses nobody yet: its only probe hangs");
+    assert!(world.node(blocked).unwrap().counters().probes <= probes + 2);
+    world.run_for(MS(101));
+    assert!(!world.is_blocked(blocked));
+    assert_eq!(suspects_of(&world, blocked), 1, "that probe is lost as soon as it can go on");
+    world.run_for(MS(5_000));
+    assert!(hosts.iter().all(|host| suspects_of(&world, *host) == 0), "both answer, and everybody hears it");
+    assert_eq!(world.tally().blocks, 1);
+}
+
+#[test]
+fn what_waits_is_taken_up_one_by_one_and_the_next_block_stops_it() {
+    let (mut world, hosts) = cluster(4);
+    let blocked = hosts[4];
+    world.set_catch_up(MS(10));
+    world.block(blocked, MS(4_000));
+    world.run_for(MS(4_000));
+    let received = |world: &World| world.node(blocked).unwrap().counters().packets_received;
+    let before = received(&world);
+    world.run_for(MS(35));
+    let taken = received(&world) - before;
+    assert!((2..=3).contains(&taken), "{taken} packets in 35 ms, with what else waits");
+    world.block(blocked, MS(1_000));
+    let before = received(&world);
+    world.run_for(MS(999));
+    assert_eq!(received(&world), before);
+    world.run_for(MS(3_000));
+    assert!(received(&world) > before + 10, "it has caught up");
+}
