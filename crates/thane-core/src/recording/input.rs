@@ -58,6 +58,8 @@ impl Value for Input {
                 out.push(12);
                 restored.put(out);
             }
+            Self::SendsHeld => out.push(13),
+            Self::SendsResumed => out.push(14),
             command => put_command(command, out),
         }
     }
@@ -76,6 +78,8 @@ impl Value for Input {
             10 => Self::SeedsLookedUp { addrs: Value::get(from)? },
             11 => Self::SeedsChanged { count: Value::get(from)? },
             12 => Self::Restore(Value::get(from)?),
+            13 => Self::SendsHeld,
+            14 => Self::SendsResumed,
             kind => get_command(kind, from)?,
         })
     }
@@ -128,6 +132,8 @@ fn put_command(command: &Input, out: &mut Vec<u8>) {
         Input::Timeout
         | Input::Packet { .. }
         | Input::SendFailed { .. }
+        | Input::SendsHeld
+        | Input::SendsResumed
         | Input::StreamAccepted { .. }
         | Input::StreamConnected { .. }
         | Input::StreamData { .. }

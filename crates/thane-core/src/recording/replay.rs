@@ -204,6 +204,8 @@ fn describe(input: &Input) -> String {
         Input::Timeout => "time passed".to_owned(),
         Input::Packet { from, packet } => format!("a packet of {} bytes from {from}", packet.len()),
         Input::SendFailed { to, error } => format!("a packet to {to} could not be sent: {error}"),
+        Input::SendsHeld => "packets cannot be sent for now".to_owned(),
+        Input::SendsResumed => "packets can be sent again".to_owned(),
         Input::StreamAccepted { from } => format!("a stream from {from}"),
         Input::StreamConnected { stream } => format!("stream {} connected", stream.0),
         Input::StreamData { stream, bytes } => format!("{} bytes on stream {}", bytes.len(), stream.0),

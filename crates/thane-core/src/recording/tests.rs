@@ -35,6 +35,8 @@ fn inputs() -> Vec<Input> {
         Input::Timeout,
         Input::Packet { from: there, packet: Bytes::from_static(b"not a packet") },
         Input::SendFailed { to: there, error: "network is unreachable".into() },
+        Input::SendsHeld,
+        Input::SendsResumed,
         Input::StreamAccepted { from: addr("[fe80::1%3]:5") },
         Input::StreamConnected { stream },
         Input::StreamData { stream, bytes: Bytes::from_static(&[0; 200]) },
