@@ -42,6 +42,10 @@ impl<O: Observer> World<O> {
             Happening::Pipe { conn, from } => self.pipe_moves(conn, from),
             Happening::Unblock { process, until } => self.unblock(process, until),
             Happening::CatchUp { process } => self.catch_up(process),
+            Happening::Flap { fault } => self.flap(fault),
+            Happening::FaultEnds { fault } => {
+                self.end_fault(fault);
+            }
         }
     }
 
@@ -270,9 +274,14 @@ impl<O: Observer> World<O> {
             self.tally.packets_unheard += 1;
             return;
         };
-        match self.network.packet_fate(&mut self.rng, host, target) {
+        match self.network.packet_fate(&mut self.rng, self.now, host, target, packet.len()) {
             Fate::Cut => self.tally.packets_cut += 1,
-            Fate::Lost => self.tally.packets_lost += 1,
+            Fate::Lost { burst } => {
+                self.tally.packets_lost += 1;
+                self.tally.packets_lost_in_bursts += u64::from(burst);
+            }
+            Fate::Oversized => self.tally.packets_oversized += 1,
+            Fate::Overflow => self.tally.packets_overflowed += 1,
             Fate::Arrives { after, again, .. } => {
                 let bytes = Bytes::from(packet);
                 let number = self.next_number;

@@ -32,15 +32,20 @@ pub mod check;
 mod drive;
 mod gate;
 mod network;
+mod portable;
 mod rng;
 mod sabotage;
 mod scenario;
+pub mod span;
 mod streams;
 pub mod sweep;
 mod trace;
 mod world;
 
-pub use network::{Network, Quality};
+pub use network::{
+    Bandwidth, Bursts, Effect, FaultId, Flapping, Hosts, LATENCY_MAX, Latency, LinkFault, Loss, Matrix,
+    Network, Quality, Topology, Zone, ZoneLink, Zones,
+};
 pub use rng::SimRng;
 pub use sabotage::Saboteur;
 pub use scenario::{

@@ -37,6 +37,17 @@ impl SimRng {
         (self.u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
+    /// From the bell curve of mean 0 and standard deviation 1. (Marsaglia's polar method.)
+    pub fn normal(&mut self) -> f64 {
+        loop {
+            let (x, y) = (2.0 * self.unit() - 1.0, 2.0 * self.unit() - 1.0);
+            let square = x * x + y * y;
+            if square > 0.0 && square < 1.0 {
+                return x * (-2.0 * crate::portable::ln(square) / square).sqrt();
+            }
+        }
+    }
+
     /// True with this probability. Nothing is drawn for 0 and 1, so that faults that are off cost nothing.
     pub fn chance(&mut self, probability: f64) -> bool {
         if probability <= 0.0 {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use thane_core::{StreamFailure, StreamId, Time};
 
 use crate::drive::Input;
+use crate::network::HEADER_BYTES;
 use crate::world::{Crash, Ending, Happening, HostId, Observer, ProcessId, World};
 
 /// A piece that cannot get through is tried again after this long, then twice as long, up to [`RETRY_MAX`].
@@ -121,8 +122,8 @@ impl<O: Observer> World<O> {
             },
         );
         self.schedule(deadline, Happening::DialDeadline { conn });
-        if target.is_some() {
-            let delay = self.network.delay(&mut self.rng);
+        if let Some(target) = target {
+            let delay = self.network.delay(&mut self.rng, process.host, target);
             self.schedule(self.now + delay, Happening::Syn { conn, attempt: 0 });
         }
     }
@@ -167,7 +168,7 @@ impl<O: Observer> World<O> {
         let Some(it) = self.conns.get(&conn) else { return };
         let [dialer, target] = it.hosts;
         let deadline = it.dial_deadline;
-        let lost = dialer != target && self.rng.chance(self.network.quality.loss);
+        let lost = self.network.loses(&mut self.rng, self.now, dialer, target).is_some();
         if lost || !self.network.connects(dialer, target) {
             let next = self.now + SYN_RETRY * 2_u32.pow(attempt.min(10));
             if next < deadline {
@@ -335,10 +336,16 @@ impl<O: Observer> World<O> {
 
     fn push(&mut self, conn: ConnId, from: Side, segment: Segment) {
         let Some(it) = self.conns.get_mut(&conn) else { return };
+        let bytes = match &segment {
+            Segment::Bytes(bytes) | Segment::Rest(bytes) => bytes.len(),
+            Segment::Accepted | Segment::End | Segment::Reset => 0,
+        };
         it.pipes[from.index()].waiting.push_back(segment);
         // A dialer that closes early has nobody yet to tell.
         if it.ends[Side::Acceptor.index()].is_some() {
-            let delay = self.network.stream_delay(&mut self.rng);
+            let (here, there) = (it.hosts[from.index()], it.hosts[from.other().index()]);
+            let bytes = bytes + HEADER_BYTES;
+            let delay = self.network.stream_delay(&mut self.rng, self.now, here, there, bytes);
             self.keep_moving(conn, from, delay);
         }
     }

@@ -12,7 +12,7 @@ use thane_core::{CommandError, Config, Node, OpId, Output, StreamId, Time};
 
 use crate::drive::Input;
 use crate::gate::Gate;
-use crate::network::{Network, Quality};
+use crate::network::{Effect, FaultId, LinkFault, Network, Quality};
 use crate::rng::{SimRng, node_seed};
 use crate::sabotage::Saboteur;
 use crate::streams::{ConnId, Connection, Side};
@@ -20,6 +20,7 @@ use crate::trace::TraceHash;
 
 /// A host: a machine with an address, on which one process after another may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct HostId(pub(crate) u32);
 
 impl HostId {
@@ -74,6 +75,12 @@ pub struct Tally {
     pub packets_delivered: u64,
     /// Packets lost by chance.
     pub packets_lost: u64,
+    /// Of those, how many in a burst of loss.
+    pub packets_lost_in_bursts: u64,
+    /// Packets larger than the way allowed.
+    pub packets_oversized: u64,
+    /// Packets for which the queue before a narrow line had no room.
+    pub packets_overflowed: u64,
     /// Packets that a partition or cut stopped.
     pub packets_cut: u64,
     /// Packets that were delivered a second time.
@@ -104,6 +111,10 @@ pub struct Tally {
     pub leaves: u64,
     /// Partitions and one-way cuts that were made.
     pub partitions: u64,
+    /// Faults between some hosts that were made, cuts included.
+    pub link_faults: u64,
+    /// How often a flapping fault came back.
+    pub flaps: u64,
 }
 
 impl Tally {
@@ -113,6 +124,9 @@ impl Tally {
             ("inputs", self.inputs),
             ("packets delivered", self.packets_delivered),
             ("packets lost", self.packets_lost),
+            ("packets lost in bursts", self.packets_lost_in_bursts),
+            ("packets oversized", self.packets_oversized),
+            ("packets overflowed", self.packets_overflowed),
             ("packets cut", self.packets_cut),
             ("packets duplicated", self.packets_duplicated),
             ("packets reordered", self.packets_reordered),
@@ -128,6 +142,8 @@ impl Tally {
             ("blocks", self.blocks),
             ("leaves", self.leaves),
             ("partitions", self.partitions),
+            ("link faults", self.link_faults),
+            ("flaps", self.flaps),
         ]
         .into_iter()
     }
@@ -137,6 +153,9 @@ impl Tally {
         self.inputs += other.inputs;
         self.packets_delivered += other.packets_delivered;
         self.packets_lost += other.packets_lost;
+        self.packets_lost_in_bursts += other.packets_lost_in_bursts;
+        self.packets_oversized += other.packets_oversized;
+        self.packets_overflowed += other.packets_overflowed;
         self.packets_cut += other.packets_cut;
         self.packets_duplicated += other.packets_duplicated;
         self.packets_reordered += other.packets_reordered;
@@ -152,6 +171,8 @@ impl Tally {
         self.blocks += other.blocks;
         self.leaves += other.leaves;
         self.partitions += other.partitions;
+        self.link_faults += other.link_faults;
+        self.flaps += other.flaps;
     }
 }
 
@@ -208,6 +229,10 @@ pub(crate) enum Happening {
     Unblock { process: ProcessId, until: Time },
     /// A process that was blocked takes up the next of what waits for it.
     CatchUp { process: ProcessId },
+    /// A flapping fault comes or goes.
+    Flap { fault: FaultId },
+    /// A fault has lasted as long as it should.
+    FaultEnds { fault: FaultId },
 }
 
 /// In order of time, then of scheduling: ties are never left to the heap.
@@ -448,6 +473,37 @@ impl<O: Observer> World<O> {
     /// Plants a bug in the processes of a host, those that run later too. For tests of what looks on.
     pub fn sabotage(&mut self, host: HostId, saboteur: impl Saboteur + 'static) {
         self.hosts[host.index()].saboteur = Some(Box::new(saboteur));
+    }
+
+    /// Makes a fault between some hosts, which lasts until it is ended or the network is healed.
+    pub fn begin_fault(&mut self, fault: LinkFault) -> FaultId {
+        self.tally.link_faults += 1;
+        self.tally.partitions += u64::from(matches!(fault.effect, Effect::Cut));
+        let flapping = fault.flapping;
+        let id = self.network.add(fault);
+        if let Some(flapping) = flapping {
+            self.schedule(self.now + flapping.on, Happening::Flap { fault: id });
+        }
+        id
+    }
+
+    /// Makes a fault between some hosts that ends by itself.
+    pub fn fault_for(&mut self, fault: LinkFault, span: Duration) -> FaultId {
+        let id = self.begin_fault(fault);
+        self.schedule(self.now + span, Happening::FaultEnds { fault: id });
+        id
+    }
+
+    /// Ends a fault. False if it had ended already.
+    pub fn end_fault(&mut self, fault: FaultId) -> bool {
+        self.network.remove(fault)
+    }
+
+    pub(crate) fn flap(&mut self, fault: FaultId) {
+        let Some((on, span)) = self.network.flap(fault) else { return };
+        self.tally.flaps += u64::from(on);
+        // A fault that is there or away for no time at all would stop the clock.
+        self.schedule(self.now + span.max(Duration::from_millis(1)), Happening::Flap { fault });
     }
 
     /// The network, to change its quality or to heal it.

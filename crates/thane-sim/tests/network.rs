@@ -9,7 +9,7 @@ use thane_core::{
     Candidate, Config, Delegate, Event, Member, Node, Output, Replay, State, Status, Tags, Time, Veto,
 };
 use thane_sim::bounds::{convergence_bound, suspicion_max};
-use thane_sim::{Crash, HostId, Observer, ProcessId, Quality, World};
+use thane_sim::{Crash, HostId, Loss, Observer, ProcessId, Quality, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -190,7 +190,7 @@ fn a_one_way_cut_between_two_harms_nobody_because_others_relay() {
 #[test]
 fn user_events_and_tags_reach_everybody_once_over_a_bad_network() {
     let mut quality = Quality::good();
-    (quality.loss, quality.duplication, quality.reordering) = (0.2, 0.2, 0.3);
+    (quality.loss, quality.duplication, quality.reordering) = (Loss::Uniform(0.2), 0.2, 0.3);
     quality.reordering_delay = Duration::from_millis(300);
     (quality.stream_breaks, quality.stream_splits) = (0.1, 0.9);
     let (mut world, hosts) = cluster(10, 6, Quality::good());
@@ -242,7 +242,7 @@ fn dialing_nobody_is_refused_and_dialing_a_dead_machine_times_out() {
 fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     let run = |seed| {
         let mut quality = Quality::good();
-        (quality.loss, quality.duplication) = (0.1, 0.1);
+        (quality.loss, quality.duplication) = (Loss::Uniform(0.1), 0.1);
         let (mut world, hosts) = cluster(seed, 5, quality);
         world.crash(hosts[1], Crash::Machine);
         world.run_for(60 * SECOND);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use thane_core::snapshot::{Marks, Record, Restored, SnapshotLog};
 use thane_core::{Event, Node, Output, Replay, Status, Time};
-use thane_sim::{Crash, Ending, HostId, Observer, ProcessId, Quality, SimRng, World};
+use thane_sim::{Crash, Ending, HostId, Loss, Observer, ProcessId, Quality, SimRng, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// What a crash may cost: lines wait this long before they are written.
@@ -137,7 +137,7 @@ impl Run {
             run.follows_from.insert(run.world.process(host).unwrap(), run.world.now());
         }
         let quality = &mut run.world.network_mut().quality;
-        (quality.loss, quality.duplication, quality.reordering) = (0.05, 0.05, 0.3);
+        (quality.loss, quality.duplication, quality.reordering) = (Loss::Uniform(0.05), 0.05, 0.3);
         quality.reordering_delay = Duration::from_millis(400);
         quality.stream_breaks = 0.02;
         run

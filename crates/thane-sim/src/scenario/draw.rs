@@ -5,7 +5,7 @@ use std::time::Duration;
 use thane_core::{Prune, Replay, Time};
 
 use super::{Action, Parameters, Planned, Profile, Scenario};
-use crate::network::Quality;
+use crate::network::{Latency, Loss, Quality};
 use crate::rng::SimRng;
 use crate::world::{Crash, HostId};
 
@@ -29,13 +29,16 @@ fn draw_parameters(seed: u64, rng: &mut SimRng) -> Parameters {
     let faults_from = if rng.chance(0.5) { Time::ZERO } else { Time::ZERO + SECOND * 30 };
     let faults_until = faults_from + rng.span(SECOND * 20, SECOND * 90);
     let share = |rng: &mut SimRng, on: f64, most: f64| if rng.chance(on) { rng.unit() * most } else { 0.0 };
+    let least = rng.span(Duration::from_micros(100), Duration::from_millis(20));
+    let spread = rng.span(Duration::ZERO, Duration::from_millis(30));
     let quality = Quality {
-        latency: rng.span(Duration::from_micros(100), Duration::from_millis(20)),
-        jitter: rng.span(Duration::ZERO, Duration::from_millis(30)),
-        loss: share(rng, 0.6, 0.3),
+        latency: Latency::Uniform { from: least, to: least + spread },
+        loss: Loss::Uniform(share(rng, 0.6, 0.3)),
         duplication: share(rng, 0.5, 0.2),
         reordering: share(rng, 0.5, 0.3),
         reordering_delay: rng.span(Duration::from_millis(10), SECOND),
+        mtu: None,
+        bandwidth: None,
         stream_breaks: share(rng, 0.5, 0.2),
         stream_splits: share(rng, 0.7, 0.9),
     };

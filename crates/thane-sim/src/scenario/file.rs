@@ -22,7 +22,8 @@ impl std::fmt::Display for PlanError {
 impl std::error::Error for PlanError {}
 
 impl Scenario {
-    /// The whole scenario in one line of JSON. Times and spans are seconds; hosts are numbered from 0.
+    /// The whole scenario in one line of JSON. Spans are written as `1500ms`, times as the span since the start, and
+    /// both may be numbers of seconds; hosts are numbered from 0.
     ///
     /// # Panics
     /// Never: every field has a form in JSON.
@@ -73,29 +74,12 @@ impl Action {
     }
 }
 
-/// A [`std::time::Duration`] as seconds.
-pub(crate) mod span {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(crate) fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_f64(span.as_secs_f64())
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let seconds = f64::deserialize(from)?;
-        Duration::try_from_secs_f64(seconds)
-            .map_err(|error| D::Error::custom(format!("{seconds} s: {error}")))
-    }
-}
-
-/// A [`thane_core::Time`] as seconds since the start.
+/// A [`thane_core::Time`] as the span since the start.
 pub(super) mod moment {
     use serde::{Deserializer, Serializer};
     use thane_core::Time;
 
-    use super::span;
+    use crate::span;
 
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
     pub(in crate::scenario) fn serialize<S: Serializer>(moment: &Time, to: S) -> Result<S::Ok, S::Error> {

@@ -5,7 +5,6 @@ mod file;
 mod run;
 
 pub use file::PlanError;
-pub(crate) use file::span;
 
 use std::fmt;
 use std::time::Duration;
@@ -67,7 +66,7 @@ pub enum Action {
     /// End a process without a word.
     Crash(HostId, Crash),
     /// Let a process stand still.
-    Pause(HostId, #[serde(with = "file::span")] Duration),
+    Pause(HostId, #[serde(with = "crate::span")] Duration),
     /// Split these hosts off.
     Partition(Vec<HostId>),
     /// Cut one direction.
