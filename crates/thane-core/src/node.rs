@@ -21,6 +21,7 @@
 //! | `keys` | key management over the cluster |
 //! | `rejoin` | finding the cluster again after a restart or a long partition |
 //! | `seeds` | finding it by names, when nobody else is left |
+//! | `occupancy` | how full everything is, and its limits |
 //! | `evidence` | why members are in their states, and what was dropped |
 
 mod asking;
@@ -32,6 +33,7 @@ mod gossip;
 mod held;
 mod keys;
 mod membership;
+mod occupancy;
 mod packets;
 mod probe;
 mod push_pull;
@@ -48,6 +50,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use thane_wire::Keyring;
 use thane_wire::packet::{Codec, CodecConfig};
 use thane_wire::tags::Tags;
 
@@ -56,6 +59,7 @@ use self::commands::Op;
 pub use self::evidence::{DroppedPacket, Evidence};
 use self::held::Held;
 use self::keys::PersistingTable;
+pub use self::occupancy::Occupancy;
 use self::packets::RelayedPing;
 use self::probe::Prober;
 use self::queries::{Delivered, QueryBuffer};
@@ -578,6 +582,11 @@ impl Node {
         if let Some(measurements) = &mut self.measurements {
             measurements.add(measure, value);
         }
+    }
+
+    /// The keys it seals and opens with at present; empty without encryption. (Those of its configuration are where it began.)
+    pub fn keyring(&self) -> &Keyring {
+        &self.codec.config().keyring
     }
 
     /// The settings it runs with. Tags are the current ones.

@@ -72,6 +72,10 @@ pub(super) struct Question<'a> {
 }
 
 impl Asking {
+    pub(super) fn len(&self) -> usize {
+        self.asked.len()
+    }
+
     pub(super) fn is_voting(&self) -> bool {
         self.asked.values().any(|asked| matches!(asked.purpose, Purpose::Vote(_)))
     }

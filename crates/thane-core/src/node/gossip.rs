@@ -17,6 +17,9 @@ use crate::timers::Timer;
 const COMPOUND_BYTES: usize = 2;
 /// Bytes that each part of a compound adds to its own.
 pub(super) const PART_BYTES: usize = 2;
+/// Between two looks at their depth, Serf's queues may grow to this many times it. Differs from Serf: there a flood of messages fills
+/// the memory until the next look.
+pub(super) const QUEUE_SURGE: usize = 2;
 
 impl Node {
     pub(super) fn gossip_tick(&mut self) {
@@ -125,13 +128,18 @@ impl Node {
         self.statements.take(PART_BYTES, room, limit, COMPOUND_PARTS_MAX, out)
     }
 
+    /// The depth to which each of Serf's queues is cut back.
+    pub(super) fn queue_depth_max(&self) -> usize {
+        match self.config.min_queue_depth {
+            0 => self.config.max_queue_depth,
+            min => min.max(2 * self.table.with_status()),
+        }
+    }
+
     /// Looks at the depth of Serf's queues. (Serf: `serf.go`, checkQueueDepth.)
     pub(super) fn queue_tick(&mut self) {
         self.timers.set(self.now + self.config.queue_check_interval, Timer::QueueTick);
-        let max = match self.config.min_queue_depth {
-            0 => self.config.max_queue_depth,
-            min => min.max(2 * self.table.with_status()),
-        };
+        let max = self.queue_depth_max();
         let queues =
             [("intent", &mut self.intents), ("query", &mut self.queries), ("event", &mut self.events)];
         let depths = queues.map(|(name, queue)| (name, queue.len(), queue.prune(max)));

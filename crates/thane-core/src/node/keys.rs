@@ -18,7 +18,7 @@ use crate::query::{KeyCommand, KeyReport, QueryEnd, QueryParams};
 /// Bytes that the shortest key takes in a list, in base64. (Serf: `internal_query.go`, minEncodedKeyLength.)
 const KEY_TEXT_BYTES_MIN: usize = 25;
 /// Most key ring changes that wait to be written at one time.
-const PERSISTING_MAX: usize = 64;
+pub(super) const PERSISTING_MAX: usize = 64;
 
 /// What stands for the answer of a member that gave none to a check.
 const SILENT: &str = "no answer, so it may be locked out: nothing was changed";

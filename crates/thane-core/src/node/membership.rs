@@ -21,7 +21,7 @@ use crate::table::{MEMBERS_MAX, MemberId};
 use crate::timers::Timer;
 
 /// How many members can be told of an accusation in one probe interval (see [`Node::remind`]).
-const REMINDED_MAX: usize = 1024;
+pub(super) const REMINDED_MAX: usize = 1024;
 
 impl Node {
     // ---- alive ----

@@ -18,7 +18,7 @@ use crate::table::MemberId;
 use crate::timers::Timer;
 
 /// Most pings that are relayed for others at one time.
-const RELAYED_PINGS_MAX: usize = 4096;
+pub(super) const RELAYED_PINGS_MAX: usize = 4096;
 /// After which part of the probe timeout a relay says that it hears nothing (Lifeguard, section 4.1: 80 %).
 /// Differs from Serf: it waits for the whole of it. With the usual settings, half of the requester's time has passed when it asks and the
 /// relay takes the other half, so that its nack always comes too late, and every failed probe counts against the requester's own health.

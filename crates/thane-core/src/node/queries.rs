@@ -30,7 +30,7 @@ use crate::time::Time;
 /// Prefix of queries that members answer among themselves.
 const INTERNAL_PREFIX: &str = "_serf_";
 /// Most queries that are remembered against repetition, over all Lamport times.
-const QUERIES_REMEMBERED_MAX: usize = 1 << 16;
+pub(super) const QUERIES_REMEMBERED_MAX: usize = 1 << 16;
 /// Most delivered queries that may wait for the application's answer at one time; the oldest is given up for a new one.
 pub(crate) const UNANSWERED_MAX: usize = 1024;
 /// The memberlist protocol version from which a member understands relays.
@@ -60,6 +60,11 @@ impl QueryBuffer {
     /// The newest time of which a query was taken, or declined as history.
     pub(super) fn newest(&self) -> u64 {
         self.newest.max(self.min_time.saturating_sub(1))
+    }
+
+    /// How many are remembered.
+    pub(super) fn remembered(&self) -> usize {
+        self.remembered
     }
 
     /// Whether the query is news, with our clock already past it. `None`: too old to tell.
@@ -113,6 +118,12 @@ impl ReplyTo {
 pub(super) struct Delivered {
     waiting: BTreeMap<QueryToken, Unanswered>,
     next: u64,
+}
+
+impl Delivered {
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
 }
 
 #[derive(Debug)]

@@ -36,7 +36,7 @@ const LONG_LOST_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How much rarer than others a long lost member is asked.
 const LONG_LOST_RARITY: usize = 16;
 /// Most lost members that one node asks at one time.
-const LOST_ASKED_AT_ONCE: usize = 8;
+pub(super) const LOST_ASKED_AT_ONCE: usize = 8;
 
 /// What is under way to find others.
 #[derive(Debug, Default)]
@@ -64,6 +64,13 @@ pub(super) struct Rejoin {
 struct Lost {
     addr: SocketAddr,
     since: Time,
+}
+
+impl Rejoin {
+    /// How many lost members are looked for, and how many of them are being asked.
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.lost.len(), self.asked.len())
+    }
 }
 
 impl Node {

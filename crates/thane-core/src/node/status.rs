@@ -11,6 +11,7 @@ use bytes::Bytes;
 use thane_wire::gossip;
 use thane_wire::serf::{Join, Leave, SerfMessage};
 
+use super::gossip::QUEUE_SURGE;
 use super::streams::Purpose;
 use super::{LifeState, Node};
 use crate::event::{Cause, Event, Path};
@@ -50,6 +51,10 @@ struct RecentIntent {
 }
 
 impl RecentIntents {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Keeps the intent if it is newer than what is known; only then is it news. (Serf: upsertIntent.)
     fn upsert(&mut self, name: &str, kind: IntentKind, ltime: u64, now: Time) -> Upsert {
         let full = self.entries.len() >= RECENT_INTENTS_MAX;
@@ -182,12 +187,16 @@ impl Node {
     pub(super) fn queue_serf(&mut self, queue: Queue, message: &[u8], op: Option<OpId>) {
         let mut framed = Vec::with_capacity(message.len() + 1);
         gossip::encode_user(message, &mut framed);
+        let surge = QUEUE_SURGE * self.queue_depth_max();
         let queue = match queue {
             Queue::Intents => &mut self.intents,
             Queue::Queries => &mut self.queries,
             Queue::Events => &mut self.events,
         };
         queue.queue(Bytes::from(framed), op);
+        if queue.len() > surge {
+            self.counters.broadcasts_pruned += queue.prune(surge) as u64;
+        }
     }
 
     pub(super) fn refuse_jump(&mut self, ltime: u64) {

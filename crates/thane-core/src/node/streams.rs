@@ -114,9 +114,12 @@ impl Node {
 
     // ---- inbound ----
 
+    pub(super) fn inbound_streams(&self) -> usize {
+        self.streams.values().filter(|stream| stream.purpose == Purpose::Inbound).count()
+    }
+
     pub(super) fn stream_accepted(&mut self, from: SocketAddr) -> Option<StreamId> {
-        let open = self.streams.values().filter(|stream| stream.purpose == Purpose::Inbound).count();
-        if open >= INBOUND_STREAMS_MAX {
+        if self.inbound_streams() >= INBOUND_STREAMS_MAX {
             self.counters.streams_refused += 1;
             self.notice(Level::Warn, Layer::Memberlist, "stream_refused", None, || {
                 format!("refused a stream from {from}: {INBOUND_STREAMS_MAX} are open already")

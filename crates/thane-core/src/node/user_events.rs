@@ -97,6 +97,11 @@ impl EventBuffer {
         self.newest.max(self.declined())
     }
 
+    /// How many Lamport times are remembered, and how many bytes.
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.slots.len(), self.bytes)
+    }
+
     /// Remembered events by Lamport time.
     pub(super) fn slots(&self) -> impl Iterator<Item = (u64, &Vec<NameAndPayload>)> {
         self.slots.iter().map(|(ltime, events)| (*ltime, events))

@@ -366,3 +366,16 @@ fn queued_statements_are_what_was_heard() {
     bench.packet(addr_of(7), &packet);
     assert_eq!(bench.take_gossip()[0], dead("b", 3, "d"));
 }
+
+/// Differs from Serf: between two looks at the queues' depth, a flood of messages fills them to twice that depth, not the memory.
+#[test]
+fn a_flood_of_messages_stays_within_its_limit_between_two_looks() {
+    let mut bench = Bench::new(Config { max_queue_depth: 50, ..quiet("a", addr_of(1)) });
+    bench.tell(&alive("b", 1, addr_of(2)));
+    for n in 0..1000 {
+        bench.node.user_event(bench.now, &format!("e{n}"), b"", false).unwrap();
+        assert!(bench.node.occupancy().all(|it| it.held <= it.limit));
+    }
+    assert_eq!(bench.node.stats().event_queue, 100);
+    assert_eq!(bench.node.counters().broadcasts_pruned, 900);
+}
