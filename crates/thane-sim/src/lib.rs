@@ -40,6 +40,7 @@ pub mod span;
 mod streams;
 pub mod sweep;
 mod trace;
+mod warm;
 mod world;
 
 pub use network::{

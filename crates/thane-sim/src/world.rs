@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use thane_core::{CommandError, Config, Node, OpId, Output, StreamId, Time};
+use thane_core::{CommandError, Config, Interner, Node, OpId, Output, StreamId, Time};
 
 use crate::drive::Input;
 use crate::gate::Gate;
@@ -307,6 +307,8 @@ pub struct World<O = Unobserved> {
     pub(crate) catch_up_each: Duration,
     pub(crate) trace: TraceHash,
     pub(crate) tally: Tally,
+    /// What members announce, kept once for all nodes.
+    interner: Interner,
     pub(crate) observer: O,
 }
 
@@ -334,6 +336,7 @@ impl<O: Observer> World<O> {
             catch_up_each: Duration::ZERO,
             trace: TraceHash::default(),
             tally: Tally::default(),
+            interner: Interner::new(seed.into()),
             observer,
         }
     }
@@ -391,7 +394,9 @@ impl<O: Observer> World<O> {
         it.machine_down = false;
         it.heard.clear();
         let seed = node_seed(self.seed, host.0, it.life);
-        let node = match Node::new(it.config.clone(), seed, now) {
+        let mut config = it.config.clone();
+        config.interner.get_or_insert_with(|| self.interner.clone());
+        let node = match Node::new(config, seed, now) {
             Ok(node) => node,
             Err(wrong) => panic!("the configuration of {} is refused: {wrong:?}", it.config.name),
         };
