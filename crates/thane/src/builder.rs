@@ -14,6 +14,7 @@ use crate::error::StartError;
 use crate::events::Events;
 use crate::keyring_file;
 use crate::node::Node;
+use crate::recorder;
 use crate::resolve::{Resolver, SERVERS_MAX, parse_server};
 use crate::snapshot;
 use crate::sockets;
@@ -63,6 +64,8 @@ pub struct Builder {
     keyring_file: Option<PathBuf>,
     snapshot_path: Option<PathBuf>,
     rejoin_after_leave: bool,
+    record: Option<PathBuf>,
+    record_limit: Option<u64>,
     seeds: Vec<String>,
     dns_servers: Vec<String>,
     label: String,
@@ -165,6 +168,23 @@ impl Builder {
     /// Whether to look for the members in the snapshot even if the node left them on purpose. Default: no.
     pub fn rejoin_after_leave(mut self, on: bool) -> Self {
         self.rejoin_after_leave = on;
+        self
+    }
+
+    /// Records all that this node is told, with the time, in this file, so that a replay makes the same decisions again and shows why
+    /// ([`crate::recording`], `thane sim replay`). The file is for its owner alone, and should stay so: it holds the keys, the seed of
+    /// all nonces, and every message. A recording that is there already is kept, with `.1` at the end of its name. Default: none.
+    ///
+    /// The node never waits for the disk. If that does not keep up, or fails, or the file has reached its limit, the
+    /// recording ends with a line in the log, and the node goes on. A node with a [`Builder::delegate`] cannot be recorded.
+    pub fn record(mut self, path: impl Into<PathBuf>) -> Self {
+        self.record = Some(path.into());
+        self
+    }
+
+    /// The size in bytes at which a recording ends. Default: 256 MiB, which lasts a quiet cluster of a hundred for days.
+    pub fn record_limit(mut self, bytes: u64) -> Self {
+        self.record_limit = Some(bytes);
         self
     }
 
@@ -300,10 +320,15 @@ impl Builder {
         let advertise = self.advertise_addr(sockets.addr).await?;
         let networks = self.resolve_networks(advertise, sockets.addr.port()).await?;
         let snapshot = self.open_snapshot().await?;
-        let files = Files { keyring: self.keyring_file.take(), snapshot };
+        let keyring = self.keyring_file.take();
+        let (record, record_limit) = (self.record.take(), self.record_limit);
         let seeds = std::mem::take(&mut self.seeds);
         let mut config = self.config(name, advertise, networks, sockets.addr.port());
-        config.persist_keyring |= files.keyring.is_some();
+        config.persist_keyring |= keyring.is_some();
+        // Before an earlier recording is moved out of the way for nothing.
+        config.validate().map_err(StartError::Config)?;
+        let recording = open_recording(record, record_limit).await?;
+        let files = Files { keyring, snapshot, recording };
         driver::start(config, seed()?, sockets, files, Names { resolver, seeds })
     }
 
@@ -386,6 +411,15 @@ impl Builder {
     }
 }
 
+async fn open_recording(
+    path: Option<PathBuf>,
+    limit: Option<u64>,
+) -> Result<Option<recorder::Opened>, StartError> {
+    let Some(path) = path else { return Ok(None) };
+    let limit = limit.unwrap_or(recorder::LIMIT_DEFAULT);
+    blocking(move || recorder::open(path, limit)).await.map(Some)
+}
+
 /// Does file work where it holds nobody up.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
@@ -419,6 +453,8 @@ impl fmt::Debug for Builder {
             .field("keyring_file", &self.keyring_file)
             .field("snapshot_path", &self.snapshot_path)
             .field("rejoin_after_leave", &self.rejoin_after_leave)
+            .field("record", &self.record)
+            .field("record_limit", &self.record_limit)
             .field("seeds", &self.seeds)
             .field("dns_servers", &self.dns_servers)
             .field("label", &self.label)

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thane_core::{
-    BroadcastTimeout, CommandError, Config, JoinFailure, KeyCommand, KeyReport, Keyring, Measure,
+    BroadcastTimeout, CommandError, Config, Input, JoinFailure, KeyCommand, KeyReport, Keyring, Measure,
     Measurements, Node as Core, OpId, Outcome, Output, Prune, QueryId, QueryReply, QueryToken, Replay,
     RespondError, Seed, StreamFailure, StreamId, Tags, Time,
 };
@@ -31,8 +31,10 @@ use crate::error::StartError;
 use crate::events::{Event, Events, Hub};
 use crate::keyring_file::KeyringWriter;
 use crate::log;
+use crate::machine::Machine;
 use crate::node::{Coalesce, Inner, Last, Node, Stopped};
 use crate::query::{Asker, Query, QueryReplies};
+use crate::recorder;
 use crate::resolve::Resolver;
 use crate::snapshot::{self, SnapshotWriter};
 use crate::sockets::{self, Sockets};
@@ -100,6 +102,8 @@ pub struct IoCounters {
     pub snapshot_records_lost: u64,
     /// Events left out because a subscriber did not read, one for each such subscriber.
     pub events_missed: u64,
+    /// Inputs of the core that came after the recording had ended: at its size limit, or because the disk was slow or failed.
+    pub inputs_unrecorded: u64,
 }
 
 /// The files that a node keeps.
@@ -109,6 +113,8 @@ pub(crate) struct Files {
     pub(crate) keyring: Option<PathBuf>,
     /// What is known of the node's earlier life, and where it goes on being written.
     pub(crate) snapshot: Option<snapshot::Opened>,
+    /// Where all that the core is told is written.
+    pub(crate) recording: Option<recorder::Opened>,
 }
 
 /// Names of others, and who tells what they stand for.
@@ -129,10 +135,11 @@ pub(crate) fn start(
 ) -> Result<(Node, Events), StartError> {
     let start = Instant::now();
     let flush_max = config.tcp_timeout;
-    let mut core = Core::new(config, seed, Time::ZERO).map_err(StartError::Config)?;
+    let mut core = Machine::new(config, seed, files.recording)?;
     let snapshot = match files.snapshot {
         Some(opened) => {
-            core.restore(Time::ZERO, opened.restored(&core.config().name));
+            let restored = opened.restored(&core.config().name);
+            core.handle(Time::ZERO, Input::Restore(restored));
             Some(opened.start()?)
         }
         None => None,
@@ -158,7 +165,7 @@ pub(crate) fn start(
         hub: Arc::clone(&hub),
         resolver: names.resolver.clone(),
     });
-    core.seeds_changed(Time::ZERO, names.seeds.len());
+    core.handle(Time::ZERO, Input::SeedsChanged { count: names.seeds.len() });
     let driver = Driver {
         core,
         start,
@@ -243,7 +250,7 @@ impl Drop for Ending {
 
 /// The task's state.
 struct Driver {
-    core: Core,
+    core: Machine,
     /// Zero on the core's clock.
     start: Instant,
     sockets: Sockets,
@@ -333,7 +340,8 @@ impl Driver {
             snapshot.finish().await;
         }
         tracing::debug!(target: "thane::driver", kind = "node_stopped", "the node has stopped: {stopped:?}");
-        (stopped, Last { core: self.core, io: self.io })
+        self.io.inputs_unrecorded = self.core.unrecorded();
+        (stopped, Last { core: self.core.finish().await, io: self.io })
     }
 
     async fn serve(&mut self) -> Stopped {
@@ -357,7 +365,7 @@ impl Driver {
                 // After an error, too, packets are tried again: they then tell what is wrong.
                 _ready = self.sockets.udp.writable(), if self.sends_held => {
                     self.sends_held = false;
-                    self.core.handle_sends_resumed(self.now());
+                    self.core.handle(self.now(), Input::SendsResumed);
                     self.drain();
                 }
                 accepted = self.sockets.tcp.accept(), if self.accept_pause.is_over() => self.accepted(accepted),
@@ -372,7 +380,7 @@ impl Driver {
                 () = self.abandoned.notified() => self.forget_abandoned_queries(),
                 Some(found) = self.lookups.join_next() => self.seeds_looked_up(found),
                 Some((token, result)) = written(&mut self.keyring) => {
-                    self.core.handle_keyring_persisted(self.now(), token, result);
+                    self.core.handle(self.now(), Input::KeyringPersisted { token, result });
                     self.drain();
                 }
                 () = &mut sleep => {}
@@ -398,7 +406,7 @@ impl Driver {
     /// sent then.
     fn timeout(&mut self, now: Time) {
         let rounds = self.core.counters().gossip_rounds;
-        self.core.handle_timeout(now);
+        self.core.handle(now, Input::Timeout);
         self.drain();
         if self.core.counters().gossip_rounds > rounds {
             let took = self.now().since(now);
@@ -429,7 +437,7 @@ impl Driver {
                 Ok((bytes, from)) => {
                     self.receive_pause.clear();
                     let packet = Bytes::copy_from_slice(&self.packet[..bytes]);
-                    self.core.handle_packet(self.now(), sockets::canonical(from), packet);
+                    self.core.handle(self.now(), Input::Packet { from: sockets::canonical(from), packet });
                     self.drain();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
@@ -468,13 +476,13 @@ impl Driver {
         match what {
             What::Connected => {
                 self.streams.connected(stream);
-                self.core.handle_stream_connected(now, stream);
+                self.core.handle(now, Input::StreamConnected { stream });
             }
-            What::Data(bytes) => self.core.handle_stream_data(now, stream, &bytes),
-            What::Ended => self.core.handle_stream_ended(now, stream),
+            What::Data(bytes) => _ = self.core.handle(now, Input::StreamData { stream, bytes }),
+            What::Ended => _ = self.core.handle(now, Input::StreamEnded { stream }),
             What::Failed(failure) => {
                 self.streams.abort(stream);
-                self.core.handle_stream_failed(now, stream, failure);
+                self.core.handle(now, Input::StreamFailed { stream, failure });
             }
         }
         self.drain();
@@ -496,7 +504,8 @@ impl Driver {
             return;
         }
         // `None`: the core has said why. The socket is closed without a word.
-        if let Some(stream) = self.core.handle_stream_accepted(self.now(), sockets::canonical(from)) {
+        let from = sockets::canonical(from);
+        if let Some(stream) = self.core.accept(self.now(), Input::StreamAccepted { from }) {
             // There is room, as just seen.
             _ = self.streams.accept(stream, socket);
         }
@@ -511,11 +520,13 @@ impl Driver {
     fn command(&mut self, command: Command) {
         let now = self.now();
         match command {
-            Command::Join { addrs, replay, reply } => match self.core.join(now, &addrs, replay) {
-                Ok(op) => _ = self.pending.insert(op, Pending::Join(reply)),
-                Err(error) => answer(reply, Err(error)),
-            },
-            Command::Leave { reply } => match self.core.leave(now) {
+            Command::Join { addrs, replay, reply } => {
+                match self.core.begin(now, Input::Join { addrs, replay }) {
+                    Ok(op) => _ = self.pending.insert(op, Pending::Join(reply)),
+                    Err(error) => answer(reply, Err(error)),
+                }
+            }
+            Command::Leave { reply } => match self.core.begin(now, Input::Leave) {
                 Ok(op) => {
                     // Before the leave's own events: whoever leaves remembers the others as they were.
                     if let Some(snapshot) = &mut self.snapshot {
@@ -526,29 +537,30 @@ impl Driver {
                 Err(error) => answer(reply, Err(error)),
             },
             Command::SetSeeds { names, reply } => {
-                self.core.seeds_changed(now, names.len());
+                self.core.handle(now, Input::SeedsChanged { count: names.len() });
                 self.names.seeds = names;
                 answer(reply, ());
             }
             Command::ForceLeave { name, prune, reply } => {
-                let begun = self.core.force_leave(now, &name, prune);
+                let begun = self.core.begin(now, Input::ForceLeave { name, prune });
                 self.settle(begun, reply);
             }
             Command::SetTags { tags, reply } => {
-                let begun = self.core.set_tags(now, tags);
+                let begun = self.core.begin(now, Input::SetTags(tags));
                 self.settle(begun, reply);
             }
             Command::UserEvent { name, payload, coalesce, reply } => {
-                answer(reply, self.core.user_event(now, &name, &payload, coalesce == Coalesce::Yes));
+                let coalesce = coalesce == Coalesce::Yes;
+                answer(reply, self.core.user_event(now, Input::UserEvent { name, payload, coalesce }));
             }
             Command::Query { query, reply } => {
-                answer(reply, self.query(now, &query));
+                answer(reply, self.query(now, query));
             }
             Command::Respond { query, payload, reply } => {
-                answer(reply, self.core.respond(now, query, &payload));
+                answer(reply, self.core.respond(now, Input::Respond { query, payload }));
             }
             Command::Keys { command, relay_factor, reply } => {
-                match self.core.keys(now, &command, relay_factor) {
+                match self.core.begin(now, Input::Keys { command, relay_factor }) {
                     Ok(op) => _ = self.pending.insert(op, Pending::Keys(reply)),
                     Err(error) => answer(reply, Err(error)),
                 }
@@ -557,6 +569,7 @@ impl Driver {
             Command::ReadIo { reply } => {
                 self.io.snapshot_records_lost = self.snapshot.as_ref().map_or(0, SnapshotWriter::lost);
                 self.io.events_missed = self.hub.missed();
+                self.io.inputs_unrecorded = self.core.unrecorded();
                 answer(reply, self.io);
             }
             Command::TakeMeasurements { reply } => answer(reply, self.take_measurements()),
@@ -581,8 +594,9 @@ impl Driver {
         }
     }
 
-    fn query(&mut self, now: Time, query: &Query) -> Result<QueryReplies, CommandError> {
-        let id = self.core.query(now, &query.name, &query.payload, &query.params)?;
+    fn query(&mut self, now: Time, query: Query) -> Result<QueryReplies, CommandError> {
+        let Query { name, payload, params } = query;
+        let id = self.core.query(now, Input::Query { name, payload, params })?;
         let (asker, replies) = Asker::new(&self.abandoned);
         self.askers.insert(id, asker);
         Ok(replies)
@@ -594,7 +608,7 @@ impl Driver {
         let abandoned: Vec<QueryId> = abandoned.map(|(query, _)| *query).collect();
         for query in abandoned {
             self.askers.remove(&query);
-            self.core.cancel_query(now, query);
+            self.core.handle(now, Input::CancelQuery(query));
         }
         self.drain();
     }
@@ -622,13 +636,17 @@ impl Driver {
             told += 1;
             let now = self.now();
             match self.failures.pop_front() {
-                Some(Failure::Send { to, error }) => self.core.handle_send_failed(now, to, &error),
-                Some(Failure::SendsHeld) => self.core.handle_sends_held(now),
+                Some(Failure::Send { to, error }) => {
+                    self.core.handle(now, Input::SendFailed { to, error });
+                }
+                Some(Failure::SendsHeld) => {
+                    self.core.handle(now, Input::SendsHeld);
+                }
                 Some(Failure::Stream { stream, failure }) => {
-                    self.core.handle_stream_failed(now, stream, failure);
+                    self.core.handle(now, Input::StreamFailed { stream, failure });
                 }
                 Some(Failure::Keyring { token, result }) => {
-                    self.core.handle_keyring_persisted(now, token, result);
+                    self.core.handle(now, Input::KeyringPersisted { token, result });
                 }
                 None => return,
             }
@@ -732,7 +750,7 @@ impl Driver {
             }
             self.unresolved = unresolved;
         }
-        self.core.handle_seeds_looked_up(self.now(), &addrs);
+        self.core.handle(self.now(), Input::SeedsLookedUp { addrs });
         self.drain();
     }
 

@@ -75,6 +75,14 @@ pub enum StartError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Nothing can be recorded there.
+    #[error("cannot record: {problem}")]
+    Recording {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
     /// Settings that cannot be used, all of them.
     #[error("the node cannot start with these settings: {}", join_lines(.0))]
     Config(Vec<ConfigError>),

@@ -57,8 +57,10 @@ mod keys;
 #[cfg(unix)]
 mod killed;
 mod log;
+mod machine;
 mod node;
 mod query;
+mod recorder;
 mod resolve;
 mod snapshot;
 mod sockets;
@@ -82,6 +84,8 @@ pub use thane_core::{
     PatternError, Periods, ProbeFailure, Prune, Relay, Replay, State, Stats, Status, StopReason, Tags,
     TcpProbe, Time, USER_EVENT_BYTES_MAX, UserEvent, Versions, Veto, announced_tags,
 };
+
+pub use thane_core::recording;
 
 /// The README's example must compile.
 #[cfg(doctest)]

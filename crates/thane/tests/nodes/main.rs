@@ -11,6 +11,7 @@ mod keys;
 mod lifecycle;
 mod measurements;
 mod queries;
+mod recordings;
 mod snapshots;
 
 use std::future::Future;
