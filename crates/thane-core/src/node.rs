@@ -540,6 +540,11 @@ impl Node {
         self.table[self.own].view()
     }
 
+    /// The time of the last input.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
     /// Where this node stands.
     pub fn life_state(&self) -> LifeState {
         self.life

@@ -42,6 +42,8 @@ impl<O: Observer> World<O> {
             Happening::Pipe { conn, from } => self.pipe_moves(conn, from),
             Happening::Unblock { process, until } => self.unblock(process, until),
             Happening::CatchUp { process } => self.catch_up(process),
+            Happening::Work { process } => self.work_done(process),
+            Happening::SlowEnds { host, number } => self.slow_ends(host, number),
             Happening::Flap { fault } => self.flap(fault),
             Happening::FaultEnds { fault } => {
                 self.end_fault(fault);
@@ -54,7 +56,6 @@ impl<O: Observer> World<O> {
     }
 
     fn wake(&mut self, process: ProcessId, deadline: Time) {
-        let now = self.now;
         if !self.is_current(process) {
             return;
         }
@@ -66,15 +67,24 @@ impl<O: Observer> World<O> {
         if it.paused_until.is_some() {
             return;
         }
-        if let Some(node) = it.node.as_mut() {
-            // The deadline may have moved away since the wake-up was scheduled.
-            if node.poll_timeout() <= now {
-                node.handle_timeout(now);
-                self.tally.inputs += 1;
-                self.drain(process.host);
-            } else {
-                self.schedule_wake(process.host);
-            }
+        if it.is_slow() {
+            self.begin_work(process.host);
+        } else {
+            self.due_timers(process.host);
+        }
+    }
+
+    /// Lets the node handle its deadline if it is reached; it may have moved away since the wake-up was scheduled.
+    pub(crate) fn due_timers(&mut self, host: HostId) {
+        let it = &mut self.hosts[host.index()];
+        let now = it.clock.shows(self.now);
+        let Some(node) = it.node.as_mut() else { return };
+        if node.poll_timeout() <= now {
+            node.handle_timeout(now);
+            self.tally.inputs += 1;
+            self.drain(host);
+        } else {
+            self.schedule_wake(host);
         }
     }
 
@@ -86,8 +96,7 @@ impl<O: Observer> World<O> {
             self.tally.packets_unheard += 1;
             return;
         }
-        let waiting = if it.paused_until.is_some() { it.deferred.len() } else { it.waiting_at_gate() };
-        if waiting >= SOCKET_BUFFER_PACKETS {
+        if it.deferred.len().max(it.waiting_at_gate()) >= SOCKET_BUFFER_PACKETS {
             self.tally.packets_unheard += 1;
             return;
         }
@@ -113,6 +122,10 @@ impl<O: Observer> World<O> {
             return;
         }
         it.paused_until = None;
+        if it.is_slow() {
+            self.begin_work(host);
+            return;
+        }
         let waiting = std::mem::take(&mut it.deferred);
         // A real event loop may look at its timers or at its sockets first, so both must be fine.
         let timers_first = self.rng.chance(0.5);
@@ -135,8 +148,9 @@ impl<O: Observer> World<O> {
         if !self.is_current(process) {
             return;
         }
-        let now = self.now;
-        if let Some(node) = self.hosts[process.host.index()].node.as_mut() {
+        let it = &mut self.hosts[process.host.index()];
+        let now = it.clock.shows(self.now);
+        if let Some(node) = it.node.as_mut() {
             node.handle_timeout(now);
             self.tally.inputs += 1;
             self.drain(process.host);
@@ -150,20 +164,25 @@ impl<O: Observer> World<O> {
             it.deferred.push_back(input);
             return;
         }
+        if it.is_slow() {
+            self.queue_for_slow(host, input);
+            return;
+        }
         let Some(input) = it.admit(input) else { return };
         self.take(host, input);
     }
 
     /// Gives an input to the process on a host, now.
     pub(crate) fn take(&mut self, host: HostId, input: Input) {
-        let now = self.now;
         let it = &mut self.hosts[host.index()];
+        let now = it.clock.shows(self.now);
         let Some(node) = it.node.as_mut() else { return };
         self.tally.inputs += 1;
         match input {
             Input::Packet { from, mut bytes } => {
                 let process = ProcessId { host, life: it.life };
-                let heard = it.saboteur.as_mut().is_none_or(|it| it.hears(now, process, from, &mut bytes));
+                let heard =
+                    it.saboteur.as_mut().is_none_or(|it| it.hears(self.now, process, from, &mut bytes));
                 if heard {
                     node.handle_packet(now, from, bytes);
                 }
@@ -220,7 +239,7 @@ impl<O: Observer> World<O> {
             }
             if !held && self.hosts[host.index()].holds_outputs() {
                 held = true;
-                node.handle_sends_held(self.now);
+                node.handle_sends_held(self.hosts[host.index()].clock.shows(self.now));
             }
         }
         self.hosts[host.index()].saboteur = saboteur;
@@ -304,7 +323,7 @@ impl<O: Observer> World<O> {
         let now = self.now;
         let it = &mut self.hosts[host.index()];
         let Some(node) = it.node.as_ref() else { return };
-        let deadline = node.poll_timeout();
+        let deadline = it.clock.when(node.poll_timeout());
         if deadline == Time::NEVER || it.paused_until.is_some() {
             return;
         }

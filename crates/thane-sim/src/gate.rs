@@ -116,8 +116,9 @@ impl<O: Observer> World<O> {
         for output in std::mem::take(&mut gate.out) {
             self.put_on_the_wire(process, output);
         }
-        if let Some(node) = self.hosts[process.host.index()].node.as_mut() {
-            node.handle_sends_resumed(self.now);
+        let it = &mut self.hosts[process.host.index()];
+        if let Some(node) = it.node.as_mut() {
+            node.handle_sends_resumed(it.clock.shows(self.now));
             self.tally.inputs += 1;
             self.drain(process.host);
         }

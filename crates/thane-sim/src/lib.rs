@@ -29,6 +29,7 @@
 
 pub mod bounds;
 pub mod check;
+mod clock;
 mod drive;
 mod gate;
 mod network;
@@ -36,6 +37,7 @@ mod portable;
 mod rng;
 mod sabotage;
 mod scenario;
+mod slow;
 pub mod span;
 mod streams;
 pub mod sweep;
@@ -43,6 +45,7 @@ mod trace;
 mod warm;
 mod world;
 
+pub use clock::Clock;
 pub use network::{
     Bandwidth, Bursts, Effect, FaultId, Flapping, Hosts, LATENCY_MAX, Latency, LinkFault, Loss, Matrix,
     Network, Quality, Topology, Zone, ZoneLink, Zones,

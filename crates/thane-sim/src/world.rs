@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thane_core::{CommandError, Config, Interner, Node, OpId, Output, StreamId, Time};
 
+use crate::clock::Clock;
 use crate::drive::Input;
 use crate::gate::Gate;
 use crate::network::{Effect, FaultId, LinkFault, Network, Quality};
@@ -87,7 +88,7 @@ pub struct Tally {
     pub packets_duplicated: u64,
     /// Packets that arrived after one that the same sender had sent later (counted in worlds of up to 256 hosts).
     pub packets_reordered: u64,
-    /// Packets for a process that was not there, or whose buffer was full while it was paused.
+    /// Packets for a process that was not there, or whose buffer was full while it was paused or slow.
     pub packets_unheard: u64,
     /// Streams that were connected.
     pub streams_opened: u64,
@@ -105,6 +106,12 @@ pub struct Tally {
     pub crashes: u64,
     /// Pauses.
     pub pauses: u64,
+    /// Hosts that became slow.
+    pub slowdowns: u64,
+    /// Inputs that had to wait because a slow process was busy with others.
+    pub inputs_queued: u64,
+    /// Starts of processes whose clock goes wrong.
+    pub skewed_starts: u64,
     /// Blocks.
     pub blocks: u64,
     /// Graceful leaves that completed.
@@ -139,6 +146,9 @@ impl Tally {
             ("starts", self.starts),
             ("crashes", self.crashes),
             ("pauses", self.pauses),
+            ("slowdowns", self.slowdowns),
+            ("inputs queued", self.inputs_queued),
+            ("skewed starts", self.skewed_starts),
             ("blocks", self.blocks),
             ("leaves", self.leaves),
             ("partitions", self.partitions),
@@ -168,6 +178,9 @@ impl Tally {
         self.starts += other.starts;
         self.crashes += other.crashes;
         self.pauses += other.pauses;
+        self.slowdowns += other.slowdowns;
+        self.inputs_queued += other.inputs_queued;
+        self.skewed_starts += other.skewed_starts;
         self.blocks += other.blocks;
         self.leaves += other.leaves;
         self.partitions += other.partitions;
@@ -231,6 +244,10 @@ pub(crate) enum Happening {
     CatchUp { process: ProcessId },
     /// A flapping fault comes or goes.
     Flap { fault: FaultId },
+    /// A slow process has done what the next input takes.
+    Work { process: ProcessId },
+    /// A slow machine has its speed back.
+    SlowEnds { host: HostId, number: u64 },
     /// A fault has lasted as long as it should.
     FaultEnds { fault: FaultId },
 }
@@ -274,6 +291,14 @@ pub(crate) struct Host {
     pub(crate) paused_until: Option<Time>,
     /// What arrived during a pause, in order.
     pub(crate) deferred: VecDeque<Input>,
+    /// The clock of the next process, and of the one that runs.
+    pub(crate) clock: Clock,
+    /// How long each input takes, on a slow machine.
+    pub(crate) each_takes: Duration,
+    /// How often it became slow, so that only the last one is ended.
+    pub(crate) slowdowns: u64,
+    /// Whether the next input that waits for a slow machine is under way.
+    pub(crate) working: bool,
     /// While its exchange with the others is blocked.
     pub(crate) gate: Option<Box<Gate>>,
     /// The deadline that a wake-up is scheduled for.
@@ -364,6 +389,10 @@ impl<O: Observer> World<O> {
             machine_down: false,
             paused_until: None,
             deferred: VecDeque::new(),
+            clock: Clock::RIGHT,
+            each_takes: Duration::ZERO,
+            slowdowns: 0,
+            working: false,
             gate: None,
             wake: None,
             spins: 0,
@@ -396,12 +425,13 @@ impl<O: Observer> World<O> {
         let seed = node_seed(self.seed, host.0, it.life);
         let mut config = it.config.clone();
         config.interner.get_or_insert_with(|| self.interner.clone());
-        let node = match Node::new(config, seed, now) {
+        let node = match Node::new(config, seed, it.clock.shows(now)) {
             Ok(node) => node,
             Err(wrong) => panic!("the configuration of {} is refused: {wrong:?}", it.config.name),
         };
         let process = ProcessId { host, life: it.life };
         self.tally.starts += 1;
+        self.tally.skewed_starts += u64::from(it.clock != Clock::RIGHT);
         self.observer.started(now, process, &node);
         it.node = Some(Box::new(node));
         self.drain(host);
@@ -431,6 +461,27 @@ impl<O: Observer> World<O> {
         self.schedule(until, Happening::Resume { process, until });
     }
 
+    /// Makes a machine slow for this long: each input takes its process this much time, one after the other, timers too.
+    /// What arrives meanwhile waits in its socket's buffer. The last call holds.
+    pub fn slow(&mut self, host: HostId, each: Duration, span: Duration) {
+        let it = &mut self.hosts[host.index()];
+        it.each_takes = each;
+        it.slowdowns += 1;
+        let number = it.slowdowns;
+        self.tally.slowdowns += 1;
+        self.schedule(self.now + span, Happening::SlowEnds { host, number });
+    }
+
+    /// Gives a host a clock, for all processes that are started on it from now on.
+    ///
+    /// # Panics
+    /// When a process is running there: no clock goes another way while somebody reads it.
+    pub fn set_clock(&mut self, host: HostId, clock: Clock) {
+        let it = &mut self.hosts[host.index()];
+        assert!(it.node.is_none(), "a process reads the clock of {host:?}");
+        it.clock = clock;
+    }
+
     /// Gives the node a command, as its application would, and does what follows from it. `None` when no process is
     /// running, or when it is paused.
     pub fn command<R>(&mut self, host: HostId, command: impl FnOnce(&mut Node, Time) -> R) -> Option<R> {
@@ -439,7 +490,7 @@ impl<O: Observer> World<O> {
         if it.paused_until.is_some() {
             return None;
         }
-        let result = command(it.node.as_mut()?, now);
+        let result = command(it.node.as_mut()?, it.clock.shows(now));
         self.drain(host);
         Some(result)
     }
@@ -455,7 +506,7 @@ impl<O: Observer> World<O> {
         if it.paused_until.is_some() {
             return None;
         }
-        let result = it.node.as_mut()?.leave(now);
+        let result = it.node.as_mut()?.leave(it.clock.shows(now));
         if let Ok(op) = &result {
             it.last_leave = Some(*op);
         }
@@ -509,6 +560,11 @@ impl<O: Observer> World<O> {
         self.tally.flaps += u64::from(on);
         // A fault that is there or away for no time at all would stop the clock.
         self.schedule(self.now + span.max(Duration::from_millis(1)), Happening::Flap { fault });
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
     /// The network, to change its quality or to heal it.
@@ -639,6 +695,7 @@ impl<O: Observer> World<O> {
         }
         let process = ProcessId { host, life: it.life };
         it.paused_until = None;
+        it.working = false;
         it.deferred.clear();
         it.gate = None;
         it.wake = None;

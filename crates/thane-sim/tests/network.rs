@@ -9,7 +9,10 @@ use thane_core::{
     Candidate, Config, Delegate, Event, Member, Node, Output, Replay, State, Status, Tags, Time, Veto,
 };
 use thane_sim::bounds::{convergence_bound, suspicion_max};
-use thane_sim::{Crash, HostId, Loss, Observer, ProcessId, Quality, World};
+use thane_sim::{
+    Bandwidth, Clock, Crash, Effect, HostId, Hosts, LinkFault, Loss, Observer, ProcessId, Quality, SimRng,
+    World,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -298,4 +301,110 @@ fn two_clusters_whose_applications_admit_no_strangers_stay_apart() {
         world.trace_hash().value()
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn a_clock_that_is_fast_or_slow_shows_in_how_often_a_node_acts() {
+    let mut world = World::new(18, Quality::good());
+    let hosts: Vec<HostId> = ["fast", "slow", "right"].iter().map(|name| world.add_lan_host(name)).collect();
+    world.set_clock(hosts[0], Clock { offset: 1000 * SECOND, drift_ppm: 500_000 });
+    world.set_clock(hosts[1], Clock { offset: Duration::ZERO, drift_ppm: -500_000 });
+    for &host in &hosts {
+        world.start(host);
+        let first = world.addr(hosts[0]);
+        world.command(host, |node, now| node.join(now, &[first], Replay::Ignore).unwrap());
+    }
+    world.run_for(100 * SECOND);
+    let probes = |host: HostId| world.node(host).unwrap().counters().probes as f64;
+    let right = probes(hosts[2]);
+    assert!((1.35..1.65).contains(&(probes(hosts[0]) / right)), "{} to {right}", probes(hosts[0]));
+    assert!((0.4..0.6).contains(&(probes(hosts[1]) / right)), "{} to {right}", probes(hosts[1]));
+    assert!(hosts.iter().all(|host| world.node(*host).unwrap().stats().live == 3));
+    assert!((1148..=1150).contains(&world.node(hosts[0]).unwrap().now().since_start().as_secs()));
+    assert_eq!(world.tally().skewed_starts, 2);
+}
+
+#[test]
+fn a_slow_process_answers_one_after_the_other_and_forgets_what_its_buffer_does_not_hold() {
+    let (mut world, hosts) = cluster(19, 8, Quality::good());
+    let delivered = |world: &World<Diary>| world.tally().packets_delivered;
+    world.slow(hosts[1], Duration::from_millis(50), 60 * SECOND);
+    world.run_for(20 * SECOND);
+    assert!(world.tally().inputs_queued > 0, "nothing ever waited");
+    assert_eq!(world.tally().slowdowns, 1);
+    assert!(all_alive(&world, &hosts), "50 ms each are fast enough");
+    // Two inputs a second are not: probes alone are more.
+    world.slow(hosts[1], Duration::from_millis(500), 60 * SECOND);
+    let before = delivered(&world);
+    world.run_for(60 * SECOND);
+    assert!(delivered(&world) > before);
+    let accused = |event: &Event| matches!(event, Event::Suspected(it) if &*it.member.name == "n1");
+    assert!(world.observer().count(accused) > 0, "nobody noticed how slow it is");
+    // With its speed back it is as good as new.
+    let within = bound(&world, &hosts);
+    assert!(world.run_until(within, |world| all_alive(world, &hosts)));
+}
+
+#[test]
+fn a_narrow_line_makes_the_core_drop_and_streams_slow_but_the_cluster_lives() {
+    let (mut world, hosts) = cluster(20, 6, Quality::good());
+    world.network_mut().quality.bandwidth = Some(Bandwidth { bytes_per_second: 3000, queue_bytes: 3000 });
+    for number in 0..40_u8 {
+        let payload = Bytes::from(vec![number; 400]);
+        world.command(hosts[2], |node, now| node.user_event(now, "deploy", &payload, false).unwrap());
+    }
+    world.run_for(20 * SECOND);
+    assert!(world.tally().packets_overflowed > 0, "nothing was dropped");
+    world.network_mut().quality.bandwidth = None;
+    let within = bound(&world, &hosts);
+    assert!(world.run_until(within, |world| all_alive(world, &hosts)));
+}
+
+#[test]
+fn packets_that_are_too_large_for_the_way_are_lost_and_streams_bring_what_they_carried() {
+    let (mut world, hosts) = cluster(21, 6, Quality::good());
+    world.network_mut().quality.mtu = Some(576);
+    for number in 0..5 {
+        // Bytes that no compression makes shorter.
+        let mut rng = SimRng::new(number, "payload", 0);
+        let payload: Vec<u8> = (0..400).map(|_| rng.below(256) as u8).collect();
+        world.command(hosts[2], |node, now| node.user_event(now, "deploy", &payload, false).unwrap());
+    }
+    let within = bound(&world, &hosts);
+    let told = |world: &World<Diary>, host: HostId| {
+        let user =
+            |(_, at, event): &&(Time, ProcessId, Event)| at.host == host && matches!(event, Event::User(_));
+        world.observer().0.iter().filter(user).count()
+    };
+    assert!(world.run_until(within, |world| hosts.iter().all(|host| told(world, *host) == 5)));
+    assert!(world.tally().packets_oversized > 0, "everything fitted");
+}
+
+#[test]
+fn what_one_half_says_reaches_the_other_over_a_host_that_reaches_both() {
+    let (mut world, hosts) = cluster(22, 7, Quality::good());
+    world.fault_for(LinkFault::partition(hosts[..3].to_vec(), hosts[3..6].to_vec()), 50 * SECOND);
+    world.run_for(SECOND);
+    world.command(hosts[0], |node, now| node.user_event(now, "deploy", b"", false).unwrap());
+    let heard = |world: &World<Diary>| {
+        let heard = |host: &HostId| world.observer().first(*host, |event| matches!(event, Event::User(_)));
+        hosts.iter().all(|host| heard(host).is_some())
+    };
+    assert!(world.run_until(45 * SECOND, heard), "the bridge does not hold");
+    assert!(world.tally().packets_cut > 0);
+    world.run_for(60 * SECOND);
+    let within = bound(&world, &hosts);
+    assert!(world.run_until(within, |world| all_alive(world, &hosts)));
+}
+
+#[test]
+fn a_member_that_hears_nothing_every_twenty_seconds_is_there_again_when_it_ends() {
+    let (mut world, hosts) = cluster(23, 6, Quality::good());
+    let deaf = LinkFault::between(Hosts::All, Hosts::Only(vec![hosts[5]]), Effect::Cut);
+    world.fault_for(deaf.flapping(20 * SECOND, 20 * SECOND), 130 * SECOND);
+    world.run_for(131 * SECOND);
+    assert_eq!(world.tally().flaps, 3, "on at 0, 40, 80 and 120 seconds");
+    assert_eq!(world.network().faults().count(), 0, "it has ended");
+    let within = bound(&world, &hosts);
+    assert!(world.run_until(within, |world| all_alive(world, &hosts)));
 }

@@ -271,13 +271,26 @@ impl Observer for Watch {
         if sample.1 || sample.0 <= at {
             *sample = (at + SAMPLE_INTERVAL, false);
             node.check_invariants();
-            self.see(at, process, Observation::View(node.members().collect()));
+            self.see(at, process, Observation::View(view_of(node, at)));
         }
     }
 
     fn halted(&self) -> bool {
         self.violation.is_some()
     }
+}
+
+/// What a node believes about all members, with its own clock's times turned into the world's: each as long ago as the
+/// node thinks it is.
+fn view_of(node: &Node, at: Time) -> Vec<Member> {
+    let mut members: Vec<Member> = node.members().collect();
+    if node.now() != at {
+        for member in &mut members {
+            let age = node.now().since(member.state_since);
+            member.state_since = Time::from_start(at.since_start().saturating_sub(age));
+        }
+    }
+    members
 }
 
 fn in_short(event: &Event) -> String {

@@ -14,6 +14,8 @@ const RTT_MS_MAX: f64 = 600_000.0;
 /// Round-trip times between places. In TOML and JSON it is written as its CSV text, or as the name of a built-in one.
 #[derive(Clone, PartialEq)]
 pub struct Matrix {
+    /// Under which it is built in.
+    name: Option<&'static str>,
     places: usize,
     /// Round-trip times in milliseconds, row by row; none is missing.
     rtts: Arc<[f32]>,
@@ -30,7 +32,7 @@ impl Matrix {
     /// see the crate's `data/README.md`.)
     pub fn azure() -> Self {
         match Self::from_csv(include_str!("../../data/azure-rtt.csv")) {
-            Ok(matrix) => matrix,
+            Ok(matrix) => Self { name: Some("azure"), ..matrix },
             Err(wrong) => unreachable!("invariant: the built-in matrix can be read: {wrong}"),
         }
     }
@@ -80,7 +82,7 @@ impl Matrix {
             }
         }
         fill(&mut cells, places)?;
-        Ok(Self { places, rtts: cells.into() })
+        Ok(Self { name: None, places, rtts: cells.into() })
     }
 
     /// A matrix of these round-trip times in milliseconds, `row × places + column`; NaN for those that are missing.
@@ -92,7 +94,7 @@ impl Matrix {
             return Err(format!("{} times do not make a matrix of {places} places", rtts.len()));
         }
         fill(&mut rtts, places)?;
-        Ok(Self { places, rtts: rtts.into() })
+        Ok(Self { name: None, places, rtts: rtts.into() })
     }
 
     /// How many places it has.
@@ -187,7 +189,10 @@ fn fill(cells: &mut [f32], places: usize) -> Result<(), String> {
 
 impl Serialize for Matrix {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.to_csv())
+        match self.name {
+            Some(name) => serializer.serialize_str(name),
+            None => serializer.serialize_str(&self.to_csv()),
+        }
     }
 }
 
