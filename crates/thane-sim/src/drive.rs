@@ -29,6 +29,7 @@ pub(crate) enum Input {
     Data { stream: Option<StreamId>, conn: ConnId, bytes: Bytes },
     Ended { stream: Option<StreamId>, conn: ConnId },
     Failed { stream: Option<StreamId>, conn: ConnId, failure: StreamFailure },
+    KeyringWritten { token: u64, result: Result<(), String> },
 }
 
 impl<O: Observer> World<O> {
@@ -42,6 +43,11 @@ impl<O: Observer> World<O> {
             Happening::Pipe { conn, from } => self.pipe_moves(conn, from),
             Happening::Unblock { process, until } => self.unblock(process, until),
             Happening::CatchUp { process } => self.catch_up(process),
+            Happening::Flush { process, due } => self.flush(process, due),
+            Happening::KeyringWritten { process, token, result } => {
+                self.keyring_written(process, token, result);
+            }
+            Happening::DiskMended { host, number } => self.disk_mended(host, number),
             Happening::Work { process } => self.work_done(process),
             Happening::SlowEnds { host, number } => self.slow_ends(host, number),
             Happening::Flap { fault } => self.flap(fault),
@@ -208,6 +214,7 @@ impl<O: Observer> World<O> {
                     node.handle_stream_ended(now, stream);
                 }
             }
+            Input::KeyringWritten { token, result } => node.handle_keyring_persisted(now, token, result),
             Input::Failed { stream, conn, failure } => {
                 if let Some(stream) = open_stream(&it.streams, stream, conn) {
                     it.streams.remove(&stream);
@@ -244,6 +251,7 @@ impl<O: Observer> World<O> {
         }
         self.hosts[host.index()].saboteur = saboteur;
         self.observer.settled(self.now, process, &node);
+        self.catch_up_on_disk(process, &node);
         self.put_back(host, node);
         match ending {
             Some(ending) => self.end(host, ending),
@@ -256,6 +264,7 @@ impl<O: Observer> World<O> {
         let host = process.host;
         self.trace.output(self.now, host.0, &output);
         self.observer.output(self.now, process, &output);
+        self.note_on_disk(process, &output);
         match output {
             Output::Send { .. } | Output::Dial { .. } | Output::Write { .. } | Output::Close { .. } => {
                 if let Some(output) = self.hosts[host.index()].hold(output) {

@@ -30,6 +30,7 @@
 pub mod bounds;
 pub mod check;
 mod clock;
+mod disk;
 mod drive;
 mod gate;
 mod network;
@@ -46,6 +47,7 @@ mod warm;
 mod world;
 
 pub use clock::Clock;
+pub use disk::DiskFault;
 pub use network::{
     Bandwidth, Bursts, Effect, FaultId, Flapping, Hosts, LATENCY_MAX, Latency, LinkFault, Loss, Matrix,
     Network, Quality, Topology, Zone, ZoneLink, Zones,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thane_core::{CommandError, Config, Interner, Node, OpId, Output, StreamId, Time};
 
 use crate::clock::Clock;
+use crate::disk::Disk;
 use crate::drive::Input;
 use crate::gate::Gate;
 use crate::network::{Effect, FaultId, LinkFault, Network, Quality};
@@ -112,6 +113,16 @@ pub struct Tally {
     pub inputs_queued: u64,
     /// Starts of processes whose clock goes wrong.
     pub skewed_starts: u64,
+    /// Starts of processes with the files of an earlier one.
+    pub restores: u64,
+    /// Writes to disks.
+    pub disk_writes: u64,
+    /// Writes that a disk did not take.
+    pub disk_errors: u64,
+    /// Disks that became full or began to fail.
+    pub disk_faults: u64,
+    /// Machines that went down before the last lines of a snapshot were on the disk.
+    pub snapshots_torn: u64,
     /// Blocks.
     pub blocks: u64,
     /// Graceful leaves that completed.
@@ -149,6 +160,11 @@ impl Tally {
             ("slowdowns", self.slowdowns),
             ("inputs queued", self.inputs_queued),
             ("skewed starts", self.skewed_starts),
+            ("restores", self.restores),
+            ("disk writes", self.disk_writes),
+            ("disk errors", self.disk_errors),
+            ("disk faults", self.disk_faults),
+            ("snapshots torn", self.snapshots_torn),
             ("blocks", self.blocks),
             ("leaves", self.leaves),
             ("partitions", self.partitions),
@@ -181,6 +197,11 @@ impl Tally {
         self.slowdowns += other.slowdowns;
         self.inputs_queued += other.inputs_queued;
         self.skewed_starts += other.skewed_starts;
+        self.restores += other.restores;
+        self.disk_writes += other.disk_writes;
+        self.disk_errors += other.disk_errors;
+        self.disk_faults += other.disk_faults;
+        self.snapshots_torn += other.snapshots_torn;
         self.blocks += other.blocks;
         self.leaves += other.leaves;
         self.partitions += other.partitions;
@@ -246,6 +267,12 @@ pub(crate) enum Happening {
     Flap { fault: FaultId },
     /// A slow process has done what the next input takes.
     Work { process: ProcessId },
+    /// What a process wants to have on its disk is written.
+    Flush { process: ProcessId, due: Time },
+    /// A key ring was written, or could not be.
+    KeyringWritten { process: ProcessId, token: u64, result: Result<(), String> },
+    /// A disk has no fault any more.
+    DiskMended { host: HostId, number: u64 },
     /// A slow machine has its speed back.
     SlowEnds { host: HostId, number: u64 },
     /// A fault has lasted as long as it should.
@@ -299,6 +326,8 @@ pub(crate) struct Host {
     pub(crate) slowdowns: u64,
     /// Whether the next input that waits for a slow machine is under way.
     pub(crate) working: bool,
+    /// What its processes leave to the next ones.
+    pub(crate) disk: Option<Box<Disk>>,
     /// While its exchange with the others is blocked.
     pub(crate) gate: Option<Box<Gate>>,
     /// The deadline that a wake-up is scheduled for.
@@ -389,6 +418,7 @@ impl<O: Observer> World<O> {
             machine_down: false,
             paused_until: None,
             deferred: VecDeque::new(),
+            disk: None,
             clock: Clock::RIGHT,
             each_takes: Duration::ZERO,
             slowdowns: 0,
@@ -416,7 +446,13 @@ impl<O: Observer> World<O> {
     /// # Panics
     /// When one is running there, or when the configuration is refused.
     pub fn start(&mut self, host: HostId) -> ProcessId {
+        self.empty_disk(host);
+        self.start_process(host)
+    }
+
+    pub(crate) fn start_process(&mut self, host: HostId) -> ProcessId {
         let now = self.now;
+        let keys = self.keys_on_disk(host);
         let it = &mut self.hosts[host.index()];
         assert!(it.node.is_none(), "a process is running on {host:?}");
         it.life += 1;
@@ -425,7 +461,11 @@ impl<O: Observer> World<O> {
         let seed = node_seed(self.seed, host.0, it.life);
         let mut config = it.config.clone();
         config.interner.get_or_insert_with(|| self.interner.clone());
-        let node = match Node::new(config, seed, it.clock.shows(now)) {
+        if let Some(keys) = keys {
+            config.keyring = keys;
+        }
+        let shown = it.clock.shows(now);
+        let mut node = match Node::new(config, seed, shown) {
             Ok(node) => node,
             Err(wrong) => panic!("the configuration of {} is refused: {wrong:?}", it.config.name),
         };
@@ -433,7 +473,8 @@ impl<O: Observer> World<O> {
         self.tally.starts += 1;
         self.tally.skewed_starts += u64::from(it.clock != Clock::RIGHT);
         self.observer.started(now, process, &node);
-        it.node = Some(Box::new(node));
+        self.read_disk(host, &mut node, shown);
+        self.hosts[host.index()].node = Some(Box::new(node));
         self.drain(host);
         process
     }
@@ -509,6 +550,7 @@ impl<O: Observer> World<O> {
         let result = it.node.as_mut()?.leave(it.clock.shows(now));
         if let Ok(op) = &result {
             it.last_leave = Some(*op);
+            self.leave_on_disk(host);
         }
         self.drain(host);
         Some(result)
@@ -703,6 +745,7 @@ impl<O: Observer> World<O> {
         if ending == Ending::Left {
             self.tally.leaves += 1;
         }
+        self.close_disk(host, ending);
         self.drop_streams(host, ending);
         self.observer.stopped(self.now, process, ending);
     }
