@@ -132,7 +132,7 @@ impl Node {
             marks: self.marks(),
             alive,
             failed: peers(|status| status == Status::Failed),
-            lost: self.lost(),
+            lost: self.lost_members().collect(),
             seen: self.event_buffer.seen(),
         }
     }
@@ -285,10 +285,10 @@ impl Node {
         self.table.find(name).is_some_and(|id| self.table[id].status.is_some())
     }
 
-    /// Those that are looked for and are no members at present.
-    fn lost(&self) -> Vec<Peer> {
+    /// Members that failed, were forgotten and are still looked for.
+    pub fn lost_members(&self) -> impl Iterator<Item = Peer> {
         let lost = self.rejoin.lost.iter().filter(|(name, _)| !self.is_listed(name));
-        lost.map(|(name, lost)| Peer { name: Arc::clone(name), addr: lost.addr }).collect()
+        lost.map(|(name, lost)| Peer { name: Arc::clone(name), addr: lost.addr })
     }
 
     /// The failed member is erased because its time is over.

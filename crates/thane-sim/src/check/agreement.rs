@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use thane_core::{Member, State, Status};
+use thane_core::{Key, Keyring, Member, State, Status};
 
 use super::Delivered;
 use crate::world::{Ending, ProcessId};
@@ -100,6 +100,26 @@ fn two_opinions(truth: &BTreeMap<String, Truth>, views: &BTreeMap<String, Vec<Me
         .filter(|(_, held)| held.len() > 1)
         .map(|(name, held)| format!("opinions about {name} differ: {held:?}"))
         .collect()
+}
+
+/// Compares the key rings of all running processes: after a rotation each holds the same keys, and seals with the same one.
+pub fn keyrings_agree(rings: &BTreeMap<String, Keyring>) -> Vec<String> {
+    let Some((first, expected)) = rings.first_key_value() else { return Vec::new() };
+    let sorted = |ring: &Keyring| {
+        let mut keys: Vec<String> = ring.keys().iter().map(Key::to_base64).collect();
+        keys.sort_unstable();
+        keys
+    };
+    let mut wrong = Vec::new();
+    for (name, ring) in rings {
+        if ring.primary() != expected.primary() {
+            wrong.push(format!("{name} seals with another key than {first}"));
+        }
+        if sorted(ring) != sorted(expected) {
+            wrong.push(format!("{name} holds {:?}, but {first} holds {:?}", sorted(ring), sorted(expected)));
+        }
+    }
+    wrong
 }
 
 /// Compares which user events were delivered. If one process that was there all the time delivered an event, each of them

@@ -9,7 +9,8 @@ use crate::world::ProcessId;
 
 /// **Queues and tables stay within their limits**: a node lists no more members than there are names; its queue of
 /// statements about members holds at most one a member; Serf's queues stay within the configured depth; the health score
-/// stays below the configured worst.
+/// stays below the configured worst; and whatever else others can fill stays within the limit that the core names for it
+/// ([`thane_core::Node::occupancy`]).
 #[derive(Debug, Default)]
 pub struct WithinLimits {
     names: BTreeSet<String>,
@@ -54,6 +55,10 @@ impl Checker for WithinLimits {
                     None => Ok(()),
                 }
             }
+            Observation::Sizes(sizes) => match sizes.iter().find(|it| it.held > it.limit) {
+                Some(it) => Err(format!("{}: {}, over the limit of {}", it.what, it.held, it.limit)),
+                None => Ok(()),
+            },
             _ => Ok(()),
         }
     }

@@ -172,6 +172,110 @@ impl Checker for LeftStaysLeft {
     }
 }
 
+/// **Nobody is given up**: a member that a node once held for alive or failed it goes on listing, or goes on looking for, until
+/// somebody says that it left. So no living member stays dead for good: whoever lost it tries to reach it as long as both live.
+#[derive(Debug, Default)]
+pub struct NobodyIsGivenUp {
+    /// Whom each process must not give up.
+    owed: BTreeMap<ProcessId, BTreeSet<String>>,
+    /// Whom each process looks for without listing it.
+    sought: BTreeMap<ProcessId, BTreeSet<String>>,
+    /// Names of which somebody, somewhere, once said that they left: that may be heard late, and is reason enough.
+    departed: BTreeSet<String>,
+    /// Processes that are going themselves owe nobody anything.
+    going: BTreeSet<ProcessId>,
+}
+
+impl NobodyIsGivenUp {
+    fn depart(&mut self, name: &str) {
+        if self.departed.insert(name.to_owned()) {
+            self.owed.values_mut().for_each(|owed| {
+                owed.remove(name);
+            });
+        }
+    }
+}
+
+impl Checker for NobodyIsGivenUp {
+    fn rule(&self) -> &'static str {
+        "a member of which nobody said that it left is listed or looked for by everyone who knew it"
+    }
+
+    fn see(&mut self, _: Time, process: ProcessId, seen: &Observation) -> Result<(), String> {
+        match seen {
+            Observation::Stopped(_) => {
+                self.owed.remove(&process);
+                self.sought.remove(&process);
+                self.going.remove(&process);
+            }
+            Observation::Dismissing { name } => self.depart(name),
+            Observation::State { life, .. } if *life != LifeState::Alive => {
+                self.going.insert(process);
+            }
+            Observation::Seeking(names) => {
+                self.sought.insert(process, names.iter().cloned().collect());
+            }
+            Observation::View(view) if !self.going.contains(&process) => {
+                let gone = view.iter().filter(|it| matches!(it.status, Status::Leaving | Status::Left));
+                let gone: Vec<String> = gone.map(|it| it.name.to_string()).collect();
+                gone.iter().for_each(|name| self.depart(name));
+                let owed = self.owed.entry(process).or_default();
+                let listed: BTreeSet<&str> = view.iter().map(|member| &*member.name).collect();
+                let sought = self.sought.get(&process);
+                let lost = |name: &&String| {
+                    !listed.contains(name.as_str()) && !sought.is_some_and(|them| them.contains(*name))
+                };
+                if let Some(name) = owed.iter().find(lost) {
+                    return Err(format!("{name} is neither listed nor looked for any more"));
+                }
+                for member in view.iter().filter(|it| matches!(it.status, Status::Alive | Status::Failed)) {
+                    if !self.departed.contains(&*member.name) && !owed.contains(&*member.name) {
+                        owed.insert(member.name.to_string());
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// **Peace is quiet**: while there is no fault at all, nobody who runs is suspected or held to have failed.
+#[derive(Debug, Default)]
+pub struct PeaceIsQuiet {
+    is_calm: bool,
+    running: BTreeMap<ProcessId, String>,
+}
+
+impl Checker for PeaceIsQuiet {
+    fn rule(&self) -> &'static str {
+        "while there is no fault nobody who runs is suspected or failed"
+    }
+
+    fn see(&mut self, _: Time, process: ProcessId, seen: &Observation) -> Result<(), String> {
+        match seen {
+            Observation::Calm(is_calm) => self.is_calm = *is_calm,
+            Observation::Started { name, .. } => {
+                self.running.insert(process, name.clone());
+            }
+            Observation::Stopped(_) => {
+                self.running.remove(&process);
+            }
+            // Who said goodbye has failed, to Serf's layer, for whoever hears of it before the intent.
+            Observation::Told(Event::Suspected(change) | Event::Failed(change))
+                if self.is_calm && change.member.state != State::Left =>
+            {
+                let name = &change.member.name;
+                if self.running.values().any(|running| running == &**name) {
+                    return Err(format!("{name} runs and is {}: {:?}", change.member.state, change.cause));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
 /// **No core asks to be stopped**: every name in these worlds belongs to one host, so nobody ever claims another's.
 #[derive(Debug, Clone, Copy)]
 pub struct NeverStopsItself;

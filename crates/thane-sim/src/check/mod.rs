@@ -11,19 +11,27 @@ pub mod agreement;
 mod events;
 mod limits;
 mod membership;
+mod queries;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use thane_core::{Event, LifeState, Member, Node, Output, Stats, StopReason, Time};
+use thane_core::{
+    Event, LifeState, Member, Node, Occupancy, Output, QueryEvent, QueryId, QueryReply, Stats, StopReason,
+    Time,
+};
 
-use crate::world::{Ending, Observer, ProcessId};
+use crate::world::{Ending, HostId, Observer, ProcessId};
 
 pub use events::{Delivered, DeliveredAtMostOnce, EventKey, EventsAreGenuine};
 pub use limits::WithinLimits;
-pub use membership::{ClocksRise, IncarnationsRise, LeftStaysLeft, NeverStopsItself, SelfNeverFails};
+pub use membership::{
+    ClocksRise, IncarnationsRise, LeftStaysLeft, NeverStopsItself, NobodyIsGivenUp, PeaceIsQuiet,
+    SelfNeverFails,
+};
+pub use queries::{QueriesEnd, Replies};
 
 /// Something that happened at one process, as plain data.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,8 +65,33 @@ pub enum Observation {
         /// Its numbers.
         stats: Stats,
     },
+    /// Its application has asked a question, which is over at the latest then.
+    Asked {
+        /// Its number.
+        query: QueryId,
+        /// The deadline.
+        until: Time,
+    },
+    /// Its application was given a reply.
+    Replied {
+        /// To which question.
+        query: QueryId,
+        /// What came.
+        reply: QueryReply,
+    },
+    /// Its application is about to tell the cluster that a member has left, perhaps itself.
+    Dismissing {
+        /// The member's name.
+        name: String,
+    },
+    /// The names that it does not list and looks for: members that were forgotten as failed. Sampled, before its view.
+    Seeking(Vec<String>),
     /// What it believes about all members: sampled, and after each of its events.
     View(Vec<Member>),
+    /// How full its queues, tables and buffers are: sampled.
+    Sizes(Vec<Occupancy>),
+    /// Of the whole world, not of a process: whether from now on nothing is wrong with network, machines and processes.
+    Calm(bool),
 }
 
 /// The limits of a node that checkers hold it to.
@@ -118,6 +151,8 @@ pub struct Watch {
     checkers: Vec<Box<dyn Checker + Send>>,
     /// What was delivered where, for [`agreement`].
     delivered: Delivered,
+    /// Who replied to what.
+    replies: Replies,
     tamper: Option<Tamper>,
     violation: Option<Violation>,
     history: VecDeque<String>,
@@ -125,6 +160,8 @@ pub struct Watch {
     samples: Vec<(Time, bool)>,
     /// Commands that ended, for who gave them.
     finished: Vec<(ProcessId, thane_core::OpId, thane_core::Outcome)>,
+    /// Queries that were delivered, for who answers them.
+    questions: Vec<(ProcessId, QueryEvent)>,
 }
 
 impl fmt::Debug for Watch {
@@ -142,16 +179,21 @@ impl Default for Watch {
                 Box::new(ClocksRise::default()),
                 Box::new(LeftStaysLeft::default()),
                 Box::new(NeverStopsItself),
+                Box::new(NobodyIsGivenUp::default()),
+                Box::new(PeaceIsQuiet::default()),
+                Box::new(QueriesEnd::default()),
                 Box::new(DeliveredAtMostOnce::default()),
                 Box::new(EventsAreGenuine::default()),
                 Box::new(WithinLimits::default()),
             ],
             delivered: Delivered::default(),
+            replies: Replies::default(),
             tamper: None,
             violation: None,
             history: VecDeque::new(),
             samples: Vec::new(),
             finished: Vec::new(),
+            questions: Vec::new(),
         }
     }
 }
@@ -177,9 +219,24 @@ impl Watch {
         &self.delivered
     }
 
+    /// Who replied to which query.
+    pub fn replies(&self) -> &Replies {
+        &self.replies
+    }
+
     /// Takes the commands that have ended since the last call.
     pub fn take_finished(&mut self) -> Vec<(ProcessId, thane_core::OpId, thane_core::Outcome)> {
         std::mem::take(&mut self.finished)
+    }
+
+    /// Tells the checkers whether from now on nothing is wrong in the whole world.
+    pub fn calm(&mut self, at: Time, is_calm: bool) {
+        self.see(at, ProcessId { host: HostId(0), life: 0 }, Observation::Calm(is_calm));
+    }
+
+    /// Takes the queries that were delivered since the last call.
+    pub fn take_questions(&mut self) -> Vec<(ProcessId, QueryEvent)> {
+        std::mem::take(&mut self.questions)
     }
 
     /// Adds a line to the history: what the scenario did.
@@ -204,6 +261,7 @@ impl Watch {
             _ => {}
         }
         self.delivered.see(process, &seen);
+        self.replies.see(process, &seen);
         for checker in &mut self.checkers {
             if let Err(what) = checker.see(at, process, &seen)
                 && self.violation.is_none()
@@ -256,9 +314,15 @@ impl Observer for Watch {
         match output {
             Output::Event(event) => {
                 self.sample_of(process).1 = true;
+                if let Event::Query(question) = event {
+                    self.questions.push((process, question.clone()));
+                }
                 self.see(at, process, Observation::Told(event.clone()));
             }
             Output::Done { op, outcome } => self.finished.push((process, *op, outcome.clone())),
+            Output::Reply { query, reply } => {
+                self.see(at, process, Observation::Replied { query: *query, reply: reply.clone() });
+            }
             Output::Stop(reason) => self.see(at, process, Observation::AskedToStop(reason.clone())),
             _ => {}
         }
@@ -271,7 +335,10 @@ impl Observer for Watch {
         if sample.1 || sample.0 <= at {
             *sample = (at + SAMPLE_INTERVAL, false);
             node.check_invariants();
+            let sought = node.lost_members().map(|peer| peer.name.to_string()).collect();
+            self.see(at, process, Observation::Seeking(sought));
             self.see(at, process, Observation::View(view_of(node, at)));
+            self.see(at, process, Observation::Sizes(node.occupancy().collect()));
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod draw;
 mod file;
+mod order;
 mod run;
 
 pub use file::PlanError;

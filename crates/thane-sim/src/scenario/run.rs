@@ -6,7 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::Bytes;
-use thane_core::{Config, Key, Keyring, LifeState, Member, OpId, Outcome, Prune, Replay, Status, Tags, Time};
+use thane_core::{
+    Config, Key, KeyReport, Keyring, LifeState, Member, OpId, Outcome, Prune, Replay, Status, Tags, Time,
+};
 
 use super::{Action, Failure, FailureCause, Prepare, Profile, Report, Scenario};
 use crate::bounds::{convergence_bound, event_spread_bound, typical_healing};
@@ -14,7 +16,7 @@ use crate::check::agreement::{Truth, disagreements, events_agree};
 use crate::check::{Observation, Watch};
 use crate::network::Quality;
 use crate::rng::SimRng;
-use crate::world::{Crash, Ending, HostId, ProcessId, World};
+use crate::world::{Ending, HostId, ProcessId, World};
 
 /// How often the run looks after joins.
 const TICK: Duration = Duration::from_millis(250);
@@ -59,11 +61,11 @@ struct Program {
     listens_from: u64,
 }
 
-struct Run<'a> {
-    scenario: &'a Scenario,
-    world: World<Watch>,
+pub(super) struct Run<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) world: World<Watch>,
     hosts: Vec<HostId>,
-    rng: SimRng,
+    pub(super) rng: SimRng,
     programs: BTreeMap<HostId, Program>,
     /// How the last process of each host ended.
     endings: BTreeMap<HostId, Ending>,
@@ -72,8 +74,10 @@ struct Run<'a> {
     /// Names that ever left, or were forced to.
     ever_left: BTreeSet<HostId>,
     /// Hosts whose last leave everybody must have heard.
-    heard_leaving: BTreeSet<HostId>,
-    sent: u64,
+    pub(super) heard_leaving: BTreeSet<HostId>,
+    /// Commands about keys that have ended, with what the members said.
+    pub(super) key_reports: BTreeMap<(ProcessId, OpId), KeyReport>,
+    pub(super) sent: u64,
     operator_joins: u64,
 }
 
@@ -97,6 +101,7 @@ impl<'a> Run<'a> {
             started: BTreeSet::new(),
             ever_left: BTreeSet::new(),
             heard_leaving: BTreeSet::new(),
+            key_reports: BTreeMap::new(),
             sent: 0,
             operator_joins: 0,
         }
@@ -107,6 +112,7 @@ impl<'a> Run<'a> {
         let healed_at = self.world.now();
         self.peace()?;
         let healing = self.agree("members")?.since(healed_at);
+        self.calm(true);
         self.good_order()?;
         let config = self.config();
         Ok(Report {
@@ -126,9 +132,11 @@ impl<'a> Run<'a> {
     fn faults(&mut self) -> Result<(), FailureCause> {
         let parameters = &self.scenario.parameters;
         let mut bad = false;
+        self.calm(true);
         for planned in &self.scenario.plan {
             if !bad && planned.at >= parameters.faults_from {
                 self.run_to(parameters.faults_from)?;
+                self.calm(false);
                 self.world.network_mut().quality = parameters.quality.clone();
                 bad = true;
             }
@@ -155,34 +163,9 @@ impl<'a> Run<'a> {
         self.join_strangers()
     }
 
-    /// In a cluster in good order: user events reach everybody, tags too, a crash is found, a leave is heard.
-    fn good_order(&mut self) -> Result<(), FailureCause> {
-        let running = self.running();
-        let sender = running[self.rng.below(running.len())];
-        let another = running[self.rng.below(running.len())];
-        let before = self.sent;
-        self.act(&Action::UserEvent(sender));
-        self.act(&Action::UserEvent(another));
-        self.act(&Action::SetTags(another));
-        assert!(self.sent == before + 2, "a node in good order refused a user event");
-        self.events_spread()?;
-        self.agree("tags")?;
-        if running.len() >= 3 {
-            let host = running[self.rng.below(running.len())];
-            if self.rng.chance(0.5) {
-                self.act(&Action::Leave(host));
-                self.heard_leaving.insert(host);
-            } else {
-                self.act(&Action::Crash(host, Crash::Process));
-            }
-            self.agree("a member that went in good order")?;
-        }
-        self.still_fine()
-    }
-
     // ---- time ----
 
-    fn run_to(&mut self, until: Time) -> Result<(), FailureCause> {
+    pub(super) fn run_to(&mut self, until: Time) -> Result<(), FailureCause> {
         while self.world.now() < until {
             let next = (self.world.now() + TICK).min(until);
             self.world.run_to(next);
@@ -192,7 +175,7 @@ impl<'a> Run<'a> {
         self.still_fine()
     }
 
-    fn still_fine(&self) -> Result<(), FailureCause> {
+    pub(super) fn still_fine(&self) -> Result<(), FailureCause> {
         match self.world.observer().violation() {
             Some(violation) => Err(FailureCause::Violation(violation.clone())),
             None => Ok(()),
@@ -200,7 +183,7 @@ impl<'a> Run<'a> {
     }
 
     /// Waits until all views agree, and stay so. Gives the moment since when.
-    fn agree(&mut self, about: &'static str) -> Result<Time, FailureCause> {
+    pub(super) fn agree(&mut self, about: &'static str) -> Result<Time, FailureCause> {
         let bound = convergence_bound(self.config(), self.hosts.len());
         let deadline = self.world.now() + bound;
         let mut since = None;
@@ -223,7 +206,7 @@ impl<'a> Run<'a> {
     }
 
     /// Waits until every user event that anybody heard was heard by all that listened.
-    fn events_spread(&mut self) -> Result<(), FailureCause> {
+    pub(super) fn events_spread(&mut self) -> Result<(), FailureCause> {
         let bound = event_spread_bound(self.config(), self.hosts.len());
         let deadline = self.world.now() + bound;
         loop {
@@ -246,11 +229,11 @@ impl<'a> Run<'a> {
 
     // ---- what is believed, and what is so ----
 
-    fn config(&self) -> &Config {
+    pub(super) fn config(&self) -> &Config {
         self.world.node(self.running()[0]).map(thane_core::Node::config).expect("invariant: it runs")
     }
 
-    fn running(&self) -> Vec<HostId> {
+    pub(super) fn running(&self) -> Vec<HostId> {
         self.hosts.iter().copied().filter(|host| self.world.node(*host).is_some()).collect()
     }
 
@@ -348,6 +331,7 @@ impl<'a> Run<'a> {
             // Crashes are noted where they are made: what ends by itself has left.
             self.endings.entry(host).or_insert(Ending::Left);
         }
+        self.answer_questions();
         self.joins_done();
         let now = self.world.now();
         let due: Vec<HostId> = self
@@ -375,6 +359,10 @@ impl<'a> Run<'a> {
 
     fn joins_done(&mut self) {
         for (process, op, outcome) in self.world.observer_mut().take_finished() {
+            if let Outcome::Keys(report) = outcome {
+                self.key_reports.insert((process, op), report);
+                continue;
+            }
             let (Some(program), Outcome::Join { contacted, .. }) =
                 (self.programs.get_mut(&process.host), outcome)
             else {
@@ -398,7 +386,7 @@ impl<'a> Run<'a> {
 
     // ---- actions ----
 
-    fn act(&mut self, action: &Action) {
+    pub(super) fn act(&mut self, action: &Action) {
         self.look_after_programs();
         let now = self.world.now();
         self.world.observer_mut().note(now, &format!("-- {action:?}"));
@@ -426,6 +414,7 @@ impl<'a> Run<'a> {
                 self.world.command(*host, |node, now| node.set_tags(now, tags));
             }
             Action::Leave(host) => {
+                self.dismissing(*host, *host);
                 if matches!(self.world.leave(*host), Some(Ok(_))) {
                     self.ever_left.insert(*host);
                 }
@@ -456,8 +445,26 @@ impl<'a> Run<'a> {
             return;
         }
         let name = self.world.name(target).to_owned();
+        self.dismissing(by, target);
         if let Some(Ok(_)) = self.world.command(by, |node, now| node.force_leave(now, &name, prune)) {
             self.ever_left.insert(target);
+        }
+    }
+
+    /// Answers what was asked since the last look. Who is paused or gone answers nothing.
+    fn answer_questions(&mut self) {
+        for (process, question) in self.world.observer_mut().take_questions() {
+            if self.world.process(process.host) == Some(process) {
+                self.world.command(process.host, |node, now| node.respond(now, question.token, b"here"));
+            }
+        }
+    }
+
+    /// Tells the checkers that somebody is about to say that a member has left.
+    fn dismissing(&mut self, by: HostId, target: HostId) {
+        if let Some(process) = self.world.process(by) {
+            let (now, name) = (self.world.now(), self.world.name(target).to_owned());
+            self.world.observer_mut().see(now, process, Observation::Dismissing { name });
         }
     }
 }
