@@ -8,7 +8,7 @@ use super::{Checker, Limits, Observation};
 use crate::world::ProcessId;
 
 /// **Queues and tables stay within their limits**: a node lists no more members than there are names; its queue of
-/// statements about members holds at most one a member; Serf's queues stay within the configured depth; the health score
+/// statements about members holds at most one a member; Serf's queues stay within twice the configured depth; the health score
 /// stays below the configured worst; and whatever else others can fill stays within the limit that the core names for it
 /// ([`thane_core::Node::occupancy`]).
 #[derive(Debug, Default)]
@@ -41,6 +41,8 @@ impl Checker for WithinLimits {
                 } else {
                     limits.queue_depth
                 };
+                // Between two looks at them a queue may hold twice that.
+                let depth = 2 * depth;
                 let rows = [
                     ("members", stats.members, names),
                     ("living members", stats.live, names),

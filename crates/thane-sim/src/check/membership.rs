@@ -218,7 +218,9 @@ impl Checker for NobodyIsGivenUp {
             Observation::View(view) if !self.going.contains(&process) => {
                 let gone = view.iter().filter(|it| matches!(it.status, Status::Leaving | Status::Left));
                 let gone: Vec<String> = gone.map(|it| it.name.to_string()).collect();
-                gone.iter().for_each(|name| self.depart(name));
+                for name in &gone {
+                    self.depart(name);
+                }
                 let owed = self.owed.entry(process).or_default();
                 let listed: BTreeSet<&str> = view.iter().map(|member| &*member.name).collect();
                 let sought = self.sought.get(&process);

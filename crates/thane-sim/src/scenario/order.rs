@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use thane_core::{Key, KeyCommand, QueryParams};
+use thane_core::{Key, KeyCommand, Keyring, Node, QueryParams};
 
 use super::run::Run;
 use super::{Action, FailureCause, Profile};
@@ -100,9 +100,8 @@ impl Run<'_> {
     /// Brings a new key in everywhere and the old ones out; then all must hold the same.
     fn rotate_keys(&mut self, host: HostId) -> Result<(), FailureCause> {
         let new = Key::new(&[8; 32]).expect("invariant: 32 bytes make a key");
-        let rings =
-            self.running().into_iter().filter_map(|host| self.world.node(host)).map(|it| it.keyring());
-        let old: BTreeSet<String> = rings.flat_map(|ring| ring.keys()).map(Key::to_base64).collect();
+        let rings = self.running().into_iter().filter_map(|host| self.world.node(host)).map(Node::keyring);
+        let old: BTreeSet<String> = rings.flat_map(Keyring::keys).map(Key::to_base64).collect();
         self.keys(host, &KeyCommand::Install(new.clone()))?;
         self.keys(host, &KeyCommand::Use(new.clone()))?;
         for old in old.iter().filter_map(|text| Key::from_base64(text).ok()).filter(|old| *old != new) {
