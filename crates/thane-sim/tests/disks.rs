@@ -153,7 +153,7 @@ fn a_machine_that_goes_down_loses_its_last_lines_and_the_next_process_makes_do()
 fn keys_that_were_changed_are_those_of_the_next_process_and_a_full_disk_is_told() {
     let old = Keyring::new([key(1)]);
     let (mut world, hosts) = cluster(5, 3, false, &old);
-    let mut change = |world: &mut World<Diary>, command: KeyCommand| {
+    let change = |world: &mut World<Diary>, command: KeyCommand| {
         world.observer_mut().done.clear();
         world.command(hosts[0], |node, now| node.keys(now, &command, 0).unwrap()).unwrap();
         let ended = |world: &World<Diary>| !world.observer().done.is_empty();

@@ -77,7 +77,7 @@ fn found(scenario: &Scenario, prepare: impl Fn(&mut World<Watch>)) -> Result<(),
 }
 
 /// Runs it with the bug in one host, and gives the words of the rule that was broken.
-fn broken_by(bug: impl Saboteur + Clone + 'static) -> String {
+fn broken_by(bug: &(impl Saboteur + Clone + 'static)) -> String {
     let prepare = |world: &mut World<Watch>| {
         let host = world.hosts().nth(BROKEN).unwrap();
         world.sabotage(host, bug.clone());
@@ -121,7 +121,7 @@ impl Saboteur for Meddles {
 
 #[test]
 fn an_event_that_is_delivered_twice_is_found() {
-    let rule = broken_by(Outputs(|_, output| match output {
+    let rule = broken_by(&Outputs(|_, output| match output {
         Output::Event(Event::User(_)) => vec![output.clone(), output],
         _ => vec![output],
     }));
@@ -130,7 +130,7 @@ fn an_event_that_is_delivered_twice_is_found() {
 
 #[test]
 fn an_event_that_is_delivered_with_another_payload_is_found() {
-    let rule = broken_by(Outputs(|_, mut output| {
+    let rule = broken_by(&Outputs(|_, mut output| {
         if let Output::Event(Event::User(event)) = &mut output {
             event.payload = Bytes::from_static(b"forged");
         }
@@ -141,7 +141,7 @@ fn an_event_that_is_delivered_with_another_payload_is_found() {
 
 #[test]
 fn an_event_that_is_swallowed_is_found() {
-    let text = broken_by(Outputs(|_, output| match output {
+    let text = broken_by(&Outputs(|_, output| match output {
         Output::Event(Event::User(_)) => Vec::new(),
         _ => vec![output],
     }));
@@ -150,7 +150,7 @@ fn an_event_that_is_swallowed_is_found() {
 
 #[test]
 fn a_node_that_forgets_its_clocks_is_found() {
-    let rule = broken_by(Meddles(
+    let rule = broken_by(&Meddles(
         |done, now, node| {
             if *done == 0 && now > at(40) {
                 *done = 1;
@@ -164,7 +164,7 @@ fn a_node_that_forgets_its_clocks_is_found() {
 
 #[test]
 fn a_node_whose_incarnation_falls_is_found() {
-    let rule = broken_by(Meddles(
+    let rule = broken_by(&Meddles(
         |done, now, node| {
             // Its new tags raised it.
             if *done == 0 && now > at(40) {
@@ -189,7 +189,7 @@ fn a_node_whose_incarnation_falls_is_found() {
 
 #[test]
 fn a_node_that_forgets_whom_it_knew_is_found() {
-    let rule = broken_by(Meddles(
+    let rule = broken_by(&Meddles(
         |done, now, node| {
             if *done == 0 && now > at(40) {
                 *done = 1;
@@ -224,7 +224,7 @@ fn forge(node: &mut Node, now: Time, from: usize, message: &[u8]) {
 
 #[test]
 fn a_departed_member_that_comes_back_by_hearsay_is_found() {
-    let rule = broken_by(Meddles(
+    let rule = broken_by(&Meddles(
         |done, now, node| {
             let gone = node.member(&name(LEAVER)).is_some_and(|it| it.status == Status::Left);
             if *done == 0 && gone && now > at(75) {
@@ -251,7 +251,7 @@ fn a_departed_member_that_comes_back_by_hearsay_is_found() {
 /// It goes on believing the worst of another, whatever that one says.
 #[test]
 fn a_node_that_never_believes_a_refutation_is_found() {
-    let text = broken_by(Meddles(
+    let text = broken_by(&Meddles(
         |_, now, node| {
             let victim = node.member(&name(4)).filter(|it| it.state == State::Alive && now > at(40));
             if let Some(victim) = victim {
@@ -267,7 +267,7 @@ fn a_node_that_never_believes_a_refutation_is_found() {
 
 #[test]
 fn a_node_that_stops_without_reason_is_found() {
-    let rule = broken_by(Outputs(|now, output| {
+    let rule = broken_by(&Outputs(|now, output| {
         if now > at(40) {
             vec![Output::Stop(StopReason::NameConflict { matching: 0, responses: 3 })]
         } else {
@@ -296,7 +296,7 @@ impl Saboteur for Deaf {
 
 #[test]
 fn a_node_that_accuses_members_in_peace_is_found() {
-    assert_eq!(broken_by(Deaf), "while there is no fault nobody who runs is suspected or failed");
+    assert_eq!(broken_by(&Deaf), "while there is no fault nobody who runs is suspected or failed");
 }
 
 /// A query in the end is asked by whoever sent a user event then; all hosts have the bug, so that it has it too.
@@ -328,7 +328,7 @@ fn a_query_that_hears_a_member_twice_or_never_ends_or_goes_unanswered_is_found()
         _ => vec![output],
     });
     assert_eq!(endless, rule);
-    let unanswered = broken_by(Outputs(|_, output| match output {
+    let unanswered = broken_by(&Outputs(|_, output| match output {
         Output::Event(Event::Query(_)) => Vec::new(),
         _ => vec![output],
     }));
@@ -338,7 +338,7 @@ fn a_query_that_hears_a_member_twice_or_never_ends_or_goes_unanswered_is_found()
 /// A process whose ring gets a key back that was removed.
 #[test]
 fn a_key_that_stays_in_one_ring_is_found() {
-    let text = broken_by(Meddles(
+    let text = broken_by(&Meddles(
         |_, now, node| {
             let first = Key::new(&[7; 32]).unwrap();
             let [only] = node.keyring().keys() else { return };
@@ -396,5 +396,5 @@ fn a_queue_that_grows_without_limit_is_found() {
             }
         }
     }
-    assert_eq!(broken_by(Unlimited), "queues and tables stay within their limits");
+    assert_eq!(broken_by(&Unlimited), "queues and tables stay within their limits");
 }
