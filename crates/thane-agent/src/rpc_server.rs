@@ -10,7 +10,7 @@
 mod client;
 mod commands;
 pub(crate) mod diagnose;
-mod explain;
+pub(crate) mod explain;
 mod history;
 mod monitor;
 mod outbox;

@@ -85,7 +85,11 @@ pub use thane_core::{
     TcpProbe, Time, USER_EVENT_BYTES_MAX, UserEvent, Versions, Veto, announced_tags,
 };
 
-pub use thane_core::recording;
+/// Recordings of nodes ([`Builder::record`]), to read and to play again. What they hold is in the core's terms.
+pub mod recording {
+    pub use thane_core::recording::*;
+    pub use thane_core::{Answer, Event, Input, Node, Outcome, Output};
+}
 
 /// The README's example must compile.
 #[cfg(doctest)]

@@ -40,6 +40,8 @@ pub(super) struct Settings {
     pub(super) keyring_file: Option<PathBuf>,
     pub(super) snapshot_path: Option<PathBuf>,
     pub(super) rejoin_after_leave: bool,
+    /// Where to record, and the size in bytes at which that ends, if it is not the default.
+    pub(super) record: Option<(PathBuf, Option<u64>)>,
     pub(super) handlers: Vec<HandlerSpec>,
     /// Longest run of a handler's script; `None` for no limit.
     pub(super) handler_timeout: Option<Duration>,
@@ -178,6 +180,7 @@ impl Settings {
             keyring_file: config.text("keyring_file").map(PathBuf::from),
             snapshot_path,
             rejoin_after_leave,
+            record: config.text("record").map(|path| (PathBuf::from(path), record_limit(&config))),
             handlers,
             handler_timeout: span(&config, "event_handler_timeout")?.filter(|limit| !limit.is_zero()),
             start_join: config.list("start_join").to_vec(),
@@ -299,6 +302,12 @@ impl Settings {
 
 fn owned(text: Option<&str>) -> Option<String> {
     text.map(str::to_owned)
+}
+
+/// Bytes, from MiB; `None` for the default.
+fn record_limit(config: &Layer) -> Option<u64> {
+    let limit = u64::try_from(config.int("record_limit")).ok()?;
+    (limit > 0).then(|| limit.saturating_mul(1 << 20))
 }
 
 fn discovery(config: &Layer) -> Result<Option<Discovery>, String> {

@@ -180,6 +180,12 @@ async fn start_node(settings: &Settings, place: &Place, tags: Tags) -> Result<(N
     if let Some(path) = &settings.snapshot_path {
         builder = builder.snapshot_path(path).rejoin_after_leave(settings.rejoin_after_leave);
     }
+    if let Some((path, limit)) = &settings.record {
+        builder = builder.record(path);
+        if let Some(limit) = limit {
+            builder = builder.record_limit(*limit);
+        }
+    }
     if let Some(bytes) = &place.encrypt_key {
         let key = Key::new(bytes).map_err(|reason| {
             let found = bytes.len();
@@ -237,6 +243,7 @@ fn describe(failure: &StartError) -> String {
                 "the host name of this machine cannot be determined ({problem}); name the node with -node"
             )
         }
+        StartError::Recording { problem, .. } => format!("{problem} (-record)"),
         other => other.to_string(),
     }
 }

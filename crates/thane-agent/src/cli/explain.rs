@@ -41,14 +41,18 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     let explanation =
         connect(parsed)?.explain(name).map_err(|error| failed(&format!("explaining '{name}'"), &error))?;
     match Format::of(parsed)? {
-        Format::Text => {
-            let text = as_text(&explanation, &TimeZone::system(), width());
-            output.styled_lines(&text, |line| {
-                line.starts_with("What to look at:").then_some((line.len(), Style::Bold))
-            })?;
-        }
+        Format::Text => print(&explanation, output)?,
         Format::Json => output.line(&as_json(&Document::of(&explanation))?)?,
     }
+    Ok(())
+}
+
+/// Prints an explanation for people.
+pub(super) fn print(explanation: &Explanation, output: &mut Output) -> Result<(), Failure> {
+    let text = as_text(explanation, &TimeZone::system(), width());
+    output.styled_lines(&text, |line| {
+        line.starts_with("What to look at:").then_some((line.len(), Style::Bold))
+    })?;
     Ok(())
 }
 
@@ -145,7 +149,7 @@ fn clock_text(at_ns: i64, now_ns: i64, zone: &TimeZone) -> String {
 
 /// The JSON form. Moments are RFC 3339 in UTC; spans are numbers, with their unit in the key.
 #[derive(Serialize)]
-struct Document<'a> {
+pub(super) struct Document<'a> {
     agent: &'a str,
     agent_health_score: u32,
     now: String,
@@ -204,7 +208,7 @@ struct ProbeEntry<'a> {
 }
 
 impl<'a> Document<'a> {
-    fn of(why: &'a Explanation) -> Self {
+    pub(super) fn of(why: &'a Explanation) -> Self {
         Self {
             agent: &why.agent,
             agent_health_score: why.health,
@@ -256,7 +260,7 @@ fn millis(ns: i64) -> f64 {
     (ns / 1000) as f64 / 1e3
 }
 
-fn utc(at_ns: i64) -> String {
+pub(super) fn utc(at_ns: i64) -> String {
     Timestamp::from_nanosecond(at_ns.into())
         .map_or_else(|_out_of_range| String::new(), |at| format!("{at:.3}"))
 }

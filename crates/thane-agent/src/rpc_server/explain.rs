@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use thane::{AnswerWay, Cause, Evidence, Member, Path, State, TcpProbe, Time};
+use thane::{AnswerWay, Cause, Evidence, LastAnswer, Member, Path, State, TcpProbe, Time};
 use thane_wire::rpc::{Answered, EvidenceRecord, Explanation};
 
 use crate::format::go_quote;
@@ -19,39 +19,71 @@ use crate::goflags::nearest;
 /// Nobody has that name; says which one may have been meant.
 pub(super) async fn explain(node: &thane::Node, name: &str) -> Result<Explanation, String> {
     let members = node.members().await;
-    let Some(member) = members.iter().find(|member| &*member.name == name) else {
-        return Err(unknown(name, &members));
-    };
-    let clock = Clock::now(node.now());
-    let people = People::new(node.name(), &members);
-    let evidence = node.evidence(name).await;
-    let health = node.stats().await.health_score;
-    let answered = node.last_answer(name).await.map(|answer| Answered {
-        at_ns: clock.unix_ns(answer.at),
-        rtt_ns: answer.rtt.map(span_ns),
-        way: way_name(answer.way).to_owned(),
-    });
-    let mut explanation = Explanation {
+    let known = Known {
         agent: node.name().to_owned(),
-        health,
-        now_ns: clock.unix_now_ns,
-        name: name.to_owned(),
-        addr: member.addr.to_string(),
-        status: member.status.to_string(),
-        state: member.state.to_string(),
-        since_ns: clock.unix_ns(member.state_since),
-        incarnation: member.incarnation,
-        verdict_ns: node.suspicion_ends(name).await.map(|end| clock.unix_ns(end)),
-        answered,
-        evidence: Vec::new(),
-        advice: advice::advice(member, &evidence, health, node.name()),
+        clock: Clock::now(node.now()),
+        members,
+        evidence: node.evidence(name).await,
+        health: node.stats().await.health_score,
+        answered: node.last_answer(name).await,
+        suspicion_ends: node.suspicion_ends(name).await,
     };
-    let mut before = None;
-    for piece in &evidence {
-        explanation.evidence.push(record(piece, before, &people, &clock));
-        before = Some(piece.state);
+    known.explain(name)
+}
+
+/// What a node knows at one moment: of all members, and of the one that is asked about.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// The node's name.
+    pub(crate) agent: String,
+    pub(crate) clock: Clock,
+    pub(crate) members: Vec<Member>,
+    /// Of the one member, as the rest.
+    pub(crate) evidence: Vec<Evidence>,
+    /// The node's own health score.
+    pub(crate) health: u32,
+    pub(crate) answered: Option<LastAnswer>,
+    pub(crate) suspicion_ends: Option<Time>,
+}
+
+impl Known {
+    /// The explanation of the member of this name.
+    ///
+    /// # Errors
+    /// Nobody has that name; says which one may have been meant.
+    pub(crate) fn explain(&self, name: &str) -> Result<Explanation, String> {
+        let Self { agent, clock, members, evidence, health, answered, suspicion_ends } = self;
+        let Some(member) = members.iter().find(|member| &*member.name == name) else {
+            return Err(unknown(name, members));
+        };
+        let people = People::new(agent, members);
+        let answered = answered.as_ref().map(|answer| Answered {
+            at_ns: clock.unix_ns(answer.at),
+            rtt_ns: answer.rtt.map(span_ns),
+            way: way_name(answer.way).to_owned(),
+        });
+        let mut explanation = Explanation {
+            agent: agent.clone(),
+            health: *health,
+            now_ns: clock.unix_now_ns,
+            name: name.to_owned(),
+            addr: member.addr.to_string(),
+            status: member.status.to_string(),
+            state: member.state.to_string(),
+            since_ns: clock.unix_ns(member.state_since),
+            incarnation: member.incarnation,
+            verdict_ns: suspicion_ends.map(|end| clock.unix_ns(end)),
+            answered,
+            evidence: Vec::new(),
+            advice: advice::advice(member, evidence, *health, agent),
+        };
+        let mut before = None;
+        for piece in evidence {
+            explanation.evidence.push(record(piece, before, &people, clock));
+            before = Some(piece.state);
+        }
+        Ok(explanation)
     }
-    Ok(explanation)
 }
 
 fn unknown(name: &str, members: &[Member]) -> String {
@@ -61,7 +93,12 @@ fn unknown(name: &str, members: &[Member]) -> String {
 }
 
 /// One change, after which the detector held something else than `before`.
-fn record(evidence: &Evidence, before: Option<State>, people: &People, clock: &Clock) -> EvidenceRecord {
+pub(crate) fn record(
+    evidence: &Evidence,
+    before: Option<State>,
+    people: &People,
+    clock: &Clock,
+) -> EvidenceRecord {
     let (path, from) = match via(&evidence.cause) {
         Some(Path::Packet(from)) => ("packet", from.to_string()),
         Some(Path::PushPull(with)) => ("push-pull", with.to_string()),
@@ -162,22 +199,28 @@ fn span_ns(span: Duration) -> i64 {
 }
 
 /// The node's clock beside the wall clock, read at one moment.
-pub(super) struct Clock {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
     node_now: Time,
     /// Nanoseconds since 1970.
-    pub(super) unix_now_ns: i64,
+    pub(crate) unix_now_ns: i64,
 }
 
 impl Clock {
     /// `node_now` is what the node's clock says now.
-    pub(super) fn now(node_now: Time) -> Self {
+    pub(crate) fn now(node_now: Time) -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { node_now, unix_now_ns: span_ns(unix) }
     }
 
+    /// `node_now` was this many nanoseconds after 1970.
+    pub(crate) fn at(node_now: Time, unix_now_ns: i64) -> Self {
+        Self { node_now, unix_now_ns }
+    }
+
     /// A moment on the node's clock, past or future, as nanoseconds since 1970. If the wall clock was set meanwhile, as if it
     /// always had been.
-    pub(super) fn unix_ns(&self, at: Time) -> i64 {
+    pub(crate) fn unix_ns(&self, at: Time) -> i64 {
         let ahead = span_ns(at.since(self.node_now));
         let ago = span_ns(self.node_now.since(at));
         self.unix_now_ns.saturating_add(ahead).saturating_sub(ago)
@@ -185,7 +228,8 @@ impl Clock {
 }
 
 /// Who is behind an address.
-struct People {
+#[derive(Debug)]
+pub(crate) struct People {
     /// The agent itself.
     own: String,
     by_addr: BTreeMap<SocketAddr, String>,
@@ -194,7 +238,7 @@ struct People {
 }
 
 impl People {
-    fn new(own: &str, members: &[Member]) -> Self {
+    pub(crate) fn new(own: &str, members: &[Member]) -> Self {
         let mut by_ip: BTreeMap<IpAddr, Option<String>> = BTreeMap::new();
         for member in members {
             by_ip

@@ -27,6 +27,7 @@ mod moving;
 mod networks;
 mod queries;
 mod quiet_logs;
+mod recordings;
 mod returning;
 mod rotation;
 mod tags;

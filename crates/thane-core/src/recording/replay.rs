@@ -24,6 +24,8 @@ pub struct Replay<'a> {
     inputs: u64,
     /// What the start gave, until the first step takes it.
     start: Option<Vec<Output>>,
+    /// The next input, if it has been looked at.
+    next: Option<(Time, Input)>,
     /// The last step, for the report of a difference.
     last: Option<(Time, String)>,
 }
@@ -109,12 +111,39 @@ impl<'a> Replay<'a> {
             checked: 0,
             inputs: 0,
             start: None,
+            next: None,
             last: None,
             recording,
             node,
         };
         replay.start = Some(replay.drain());
         Ok(replay)
+    }
+
+    /// When the next step is; `None` at the end. Nothing is played.
+    ///
+    /// # Errors
+    /// As [`Replay::step`].
+    pub fn next_at(&mut self) -> Result<Option<Time>, ReplayError> {
+        if self.start.is_some() {
+            return Ok(Some(Time::ZERO));
+        }
+        if self.next.is_none() {
+            self.next = self.next_input()?;
+        }
+        Ok(self.next.as_ref().map(|(at, _input)| *at))
+    }
+
+    /// Reads on to the next input, and compares on the way what came of the last one.
+    fn next_input(&mut self) -> Result<Option<(Time, Input)>, ReplayError> {
+        loop {
+            match self.recording.next_entry()? {
+                None => return Ok(None),
+                Some(Entry::End(_)) => {}
+                Some(Entry::Outputs { count, hash }) => self.compare(count, hash)?,
+                Some(Entry::Input { at, input }) => return Ok(Some((at, input))),
+            }
+        }
     }
 
     /// Plays the next input; `None` at the end.
@@ -125,20 +154,16 @@ impl<'a> Replay<'a> {
         if let Some(outputs) = self.start.take() {
             return Ok(Some(Step { at: Time::ZERO, input: None, answer: Answer::Nothing, outputs }));
         }
-        loop {
-            match self.recording.next_entry()? {
-                None => return Ok(None),
-                Some(Entry::End(_)) => {}
-                Some(Entry::Outputs { count, hash }) => self.compare(count, hash)?,
-                Some(Entry::Input { at, input }) => {
-                    self.inputs += 1;
-                    self.last = Some((at, describe(&input)));
-                    let answer = self.node.handle(at, input.clone());
-                    let outputs = self.drain();
-                    return Ok(Some(Step { at, input: Some(input), answer, outputs }));
-                }
-            }
-        }
+        let next = match self.next.take() {
+            Some(next) => Some(next),
+            None => self.next_input()?,
+        };
+        let Some((at, input)) = next else { return Ok(None) };
+        self.inputs += 1;
+        self.last = Some((at, describe(&input)));
+        let answer = self.node.handle(at, input.clone());
+        let outputs = self.drain();
+        Ok(Some(Step { at, input: Some(input), answer, outputs }))
     }
 
     fn drain(&mut self) -> Vec<Output> {

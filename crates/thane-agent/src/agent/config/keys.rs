@@ -164,6 +164,14 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("keyring_file", Kind::Text, "File with the keys, the primary one first; key changes are kept in it.")
         .flag("keyring-file"),
     Key::new("snapshot_path", Kind::Text, "File that remembers the members and what was delivered.").flag("snapshot"),
+    Key::new(
+        "record",
+        Kind::Text,
+        "File to record in all that this node is told, for 'thane sim replay'. It holds the keys. Thane only.",
+    )
+    .flag("record"),
+    Key::new("record_limit", Kind::PositiveInt, "Size in MiB at which a recording ends (default 256). Thane only.")
+        .flag("record-limit"),
     Key::new("rejoin_after_leave", Kind::Bool, "Rejoin after a leave; does nothing without -snapshot.")
         .flag("rejoin"),
     Key::new("log_level", Kind::Text, "Least level to log: TRACE, DEBUG, INFO, WARN or ERR.")
