@@ -43,6 +43,10 @@ impl<O: Observer> World<O> {
             Happening::Pipe { conn, from } => self.pipe_moves(conn, from),
             Happening::Unblock { process, until } => self.unblock(process, until),
             Happening::CatchUp { process } => self.catch_up(process),
+            Happening::Lie { peer } => self.lie(peer),
+            Happening::LieOnStream { peer, stream, bytes, closes } => {
+                self.lie_on_stream(peer, stream, bytes, closes);
+            }
             Happening::Flush { process, due } => self.flush(process, due),
             Happening::KeyringWritten { process, token, result } => {
                 self.keyring_written(process, token, result);
@@ -302,6 +306,7 @@ impl<O: Observer> World<O> {
             self.tally.packets_unheard += 1;
             return;
         };
+        self.overhear(&packet);
         match self.network.packet_fate(&mut self.rng, self.now, host, target, packet.len()) {
             Fate::Cut => self.tally.packets_cut += 1,
             Fate::Lost { burst } => {

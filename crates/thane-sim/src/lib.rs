@@ -28,6 +28,7 @@
 //! a seed and runs it under all checkers, and [`sweep`] does so for many seeds.
 
 pub mod bounds;
+mod byzantine;
 pub mod check;
 mod clock;
 mod disk;
@@ -46,6 +47,7 @@ mod trace;
 mod warm;
 mod world;
 
+pub use byzantine::{Byzantine, Lie};
 pub use clock::Clock;
 pub use disk::DiskFault;
 pub use network::{

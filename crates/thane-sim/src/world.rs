@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thane_core::{CommandError, Config, Interner, Node, OpId, Output, StreamId, Time};
 
+use crate::byzantine::Peer;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::drive::Input;
@@ -133,6 +134,14 @@ pub struct Tally {
     pub link_faults: u64,
     /// How often a flapping fault came back.
     pub flaps: u64,
+    /// Malformed messages of byzantine peers.
+    pub lies_malformed: u64,
+    /// Replayed messages of byzantine peers.
+    pub lies_replayed: u64,
+    /// Forged messages of byzantine peers.
+    pub lies_forged: u64,
+    /// Messages of byzantine peers that put others where they are not.
+    pub lies_impersonating: u64,
 }
 
 impl Tally {
@@ -170,6 +179,10 @@ impl Tally {
             ("partitions", self.partitions),
             ("link faults", self.link_faults),
             ("flaps", self.flaps),
+            ("malformed messages", self.lies_malformed),
+            ("replayed messages", self.lies_replayed),
+            ("forged messages", self.lies_forged),
+            ("impersonations", self.lies_impersonating),
         ]
         .into_iter()
     }
@@ -207,6 +220,10 @@ impl Tally {
         self.partitions += other.partitions;
         self.link_faults += other.link_faults;
         self.flaps += other.flaps;
+        self.lies_malformed += other.lies_malformed;
+        self.lies_replayed += other.lies_replayed;
+        self.lies_forged += other.lies_forged;
+        self.lies_impersonating += other.lies_impersonating;
     }
 }
 
@@ -271,6 +288,10 @@ pub(crate) enum Happening {
     Flush { process: ProcessId, due: Time },
     /// A key ring was written, or could not be.
     KeyringWritten { process: ProcessId, token: u64, result: Result<(), String> },
+    /// A byzantine peer sends something.
+    Lie { peer: usize },
+    /// A byzantine peer writes to a stream.
+    LieOnStream { peer: usize, stream: StreamId, bytes: Vec<u8>, closes: bool },
     /// A disk has no fault any more.
     DiskMended { host: HostId, number: u64 },
     /// A slow machine has its speed back.
@@ -357,6 +378,8 @@ pub struct World<O = Unobserved> {
     pub(crate) rng: SimRng,
     pub(crate) conns: BTreeMap<ConnId, Connection>,
     pub(crate) next_conn: u64,
+    /// Those that send what no node would.
+    pub(crate) byzantine: Vec<Peer>,
     /// What a process that was blocked takes over each input that has waited.
     pub(crate) catch_up_each: Duration,
     pub(crate) trace: TraceHash,
@@ -387,6 +410,7 @@ impl<O: Observer> World<O> {
             rng: SimRng::new(seed, "network", 0),
             conns: BTreeMap::new(),
             next_conn: 0,
+            byzantine: Vec::new(),
             catch_up_each: Duration::ZERO,
             trace: TraceHash::default(),
             tally: Tally::default(),
