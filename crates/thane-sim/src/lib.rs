@@ -39,6 +39,7 @@ mod portable;
 mod rng;
 mod sabotage;
 mod scenario;
+pub mod shrink;
 mod slow;
 pub mod span;
 mod streams;

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::scenario::{Failure, Report, Scenario};
+use crate::scenario::{Report, Scenario};
+use crate::shrink::{Shrunk, shrink};
 use crate::world::Tally;
 
 /// Failures after which a sweep gives up: more of them teach nothing.
@@ -28,8 +29,8 @@ pub struct Summary {
     pub operator_joins: u64,
     /// Virtual time that passed.
     pub virtual_time: Duration,
-    /// Runs that did not, in order of their seeds.
-    pub failures: Vec<Failure>,
+    /// Runs that did not, in order of their seeds, each made small.
+    pub failures: Vec<Shrunk>,
 }
 
 impl Summary {
@@ -91,21 +92,22 @@ pub fn seeds(base: u64, count: usize) -> Vec<u64> {
 }
 
 /// Runs the standard mix of faults ([`Scenario::draw`]) for each of these seeds. `progress` is told after each run how
-/// many are done, and of its failure if it failed. Threads only share out the seeds; each run is the same on any number of them.
-pub fn sweep(seeds: &[u64], threads: usize, progress: impl Fn(usize, Option<&Failure>) + Sync) -> Summary {
+/// many are done, and of its failure if it failed: what is left of it after it was shrunk. Threads only share out the seeds; each
+/// run is the same on any number of them.
+pub fn sweep(seeds: &[u64], threads: usize, progress: impl Fn(usize, Option<&Shrunk>) + Sync) -> Summary {
     let next = AtomicUsize::new(0);
     let summary = Mutex::new(Summary::default());
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = Scenario::draw(*seed).run();
+                    let result = Scenario::draw(*seed).run().map_err(|failure| shrink(failure, &|_| {}));
                     let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
                     match &result {
                         Ok(report) => summary.add(report),
-                        Err(failure) => summary.failures.push(Failure::clone(failure)),
+                        Err(failure) => summary.failures.push(failure.clone()),
                     }
-                    progress(summary.passed + summary.failures.len(), result.as_ref().err().map(|it| &**it));
+                    progress(summary.passed + summary.failures.len(), result.as_ref().err());
                     if summary.failures.len() >= FAILURES_MAX {
                         return;
                     }
@@ -114,6 +116,6 @@ pub fn sweep(seeds: &[u64], threads: usize, progress: impl Fn(usize, Option<&Fai
         }
     });
     let mut summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
-    summary.failures.sort_by_key(|failure| failure.scenario.parameters.seed);
+    summary.failures.sort_by_key(|failure| failure.original.scenario.parameters.seed);
     summary
 }

@@ -1,7 +1,11 @@
 //! Many seeds of the standard mix of faults, under all checkers.
 //!
-//! Two hundred seeds by default. `THANE_SIM_SEEDS` asks for more, `THANE_SIM_BASE` for others, and `THANE_SIM_SEED` for one only.
+//! Four hundred seeds by default, others each time, drawn from a number that is printed. `THANE_SIM_SEEDS` asks for more,
+//! `THANE_SIM_BASE` for those of that number again, and `THANE_SIM_SEED` for one only.
 #![allow(clippy::print_stdout, reason = "a test tells what it measured")]
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
 
 use thane_sim::Scenario;
 use thane_sim::sweep::{Summary, seeds, sweep};
@@ -9,6 +13,11 @@ use thane_sim::sweep::{Summary, seeds, sweep};
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, but it must be a number")))
+}
+
+/// A number that nobody has tried yet: the chance that the standard library seeds its tables with.
+fn fresh() -> u64 {
+    RandomState::new().build_hasher().finish() >> 24
 }
 
 #[test]
@@ -22,8 +31,9 @@ fn the_standard_mix_of_faults_keeps_every_rule() {
         }
         return;
     }
-    let base = number("THANE_SIM_BASE").unwrap_or(0x0074_6861_6e65);
-    let count = number("THANE_SIM_SEEDS").unwrap_or(200) as usize;
+    let base = number("THANE_SIM_BASE").unwrap_or_else(fresh);
+    let count = number("THANE_SIM_SEEDS").unwrap_or(400) as usize;
+    println!("base {base}: thane sim sweep -seeds {count} -base {base}");
     let summary = sweep(&seeds(base, count), 2, |_, _| {});
     println!("base {base}, {count} seeds\n{summary}");
     let failures: Vec<String> = summary.failures.iter().map(ToString::to_string).collect();
@@ -35,10 +45,28 @@ fn the_standard_mix_of_faults_keeps_every_rule() {
     }
 }
 
+/// Faults that have tests of their own and are not drawn into the standard mix yet.
+const NOT_IN_THE_MIX: [&str; 14] = [
+    "packets lost in bursts",
+    "packets oversized",
+    "packets overflowed",
+    "slowdowns",
+    "inputs queued",
+    "skewed starts",
+    "restores",
+    "disk writes",
+    "disk errors",
+    "disk faults",
+    "snapshots torn",
+    "blocks",
+    "link faults",
+    "flaps",
+];
+
 /// A sweep in which a fault never happened would prove nothing about it.
 fn each_fault_fired(summary: &Summary) {
     for (what, count) in summary.tally.iter() {
-        assert!(count > 0, "no {what} in the whole sweep");
+        assert!(count > 0 || NOT_IN_THE_MIX.contains(&what), "no {what} in the whole sweep");
     }
     assert!(summary.events_sent > 0);
 }

@@ -59,18 +59,35 @@ impl Scenario {
 impl Action {
     /// The hosts that it is about.
     pub fn hosts(&self) -> Vec<HostId> {
+        self.clone().hosts_mut().into_iter().map(|host| *host).collect()
+    }
+
+    fn hosts_mut(&mut self) -> Vec<&mut HostId> {
         match self {
             Self::Start(host)
             | Self::Crash(host, _)
             | Self::Pause(host, _)
             | Self::UserEvent(host)
             | Self::SetTags(host)
-            | Self::Leave(host) => vec![*host],
-            Self::Partition(side) => side.clone(),
-            Self::CutOneWay(from, to) => vec![*from, *to],
-            Self::ForceLeave { by, target, .. } => vec![*by, *target],
+            | Self::Leave(host) => vec![host],
+            Self::Partition(side) => side.iter_mut().collect(),
+            Self::CutOneWay(from, to) => vec![from, to],
+            Self::ForceLeave { by, target, .. } => vec![by, target],
             Self::Heal => Vec::new(),
         }
+    }
+
+    /// The same about other hosts. `None` when one that it cannot do without is gone.
+    pub(crate) fn with_hosts(&self, map: impl Fn(HostId) -> Option<HostId>) -> Option<Self> {
+        if let Self::Partition(side) = self {
+            let side: Vec<HostId> = side.iter().filter_map(|host| map(*host)).collect();
+            return (!side.is_empty()).then_some(Self::Partition(side));
+        }
+        let mut moved = self.clone();
+        for host in moved.hosts_mut() {
+            *host = map(*host)?;
+        }
+        Some(moved)
     }
 }
 

@@ -184,6 +184,8 @@ pub struct Failure {
     pub scenario: Scenario,
     /// When it failed, in virtual time.
     pub at: Time,
+    /// What really happened until then.
+    pub tally: Tally,
     /// What failed.
     pub cause: FailureCause,
     /// The last happenings, one a line.
@@ -231,9 +233,7 @@ impl fmt::Display for Failure {
         for line in &self.history {
             writeln!(f, "  {line}")?;
         }
-        let seed = self.scenario.parameters.seed;
-        writeln!(f, "seed {seed} FAILED at {}: {}", self.at, self.cause)?;
-        write!(f, "to run it again: cargo run -p thane-sim --example sweep -- --seed {seed}")
+        write!(f, "FAILED at {}: {}", self.at, self.cause)
     }
 }
 

@@ -37,7 +37,13 @@ pub(super) fn run(scenario: &Scenario, prepare: &Prepare<'_>) -> Result<Report, 
     });
     result.map_err(|cause| {
         let history = run.world.observer().history().map(str::to_owned).collect();
-        Box::new(Failure { scenario: scenario.clone(), at: run.world.now(), cause, history })
+        Box::new(Failure {
+            scenario: scenario.clone(),
+            at: run.world.now(),
+            tally: *run.world.tally(),
+            cause,
+            history,
+        })
     })
 }
 

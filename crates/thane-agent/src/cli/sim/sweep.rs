@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
 use thane_sim::Scenario;
+use thane_sim::shrink::shrink;
 use thane_sim::sweep::{seeds, sweep};
 
 use crate::cli::progress::Progress;
@@ -20,12 +21,17 @@ pub(super) fn flags() -> FlagSet {
     .int("seeds", 100, "How many runs.")
     .int("base", 0, "The number that the seeds are drawn from; another one gives other seeds.")
     .int("seed", 0, "Run this seed alone, and tell what was drawn.")
+    .string("plan", "", "Run the plan in this file, a line that a failure printed, perhaps changed by hand.")
     .int("threads", 0, "Runs at a time; 0 for as many as there are processors.")
     .example("thane sim sweep -seeds 1000 -base 7")
     .example("thane sim sweep -seed 123")
+    .example("thane sim sweep -plan failure.json")
 }
 
 pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
+    if parsed.is_set("plan") {
+        return plan(parsed.string("plan"), output);
+    }
     if parsed.is_set("seed") {
         return one(number(parsed, "seed")?, output);
     }
@@ -63,8 +69,31 @@ fn one(seed: u64, output: &mut Output) -> Result<(), Failure> {
             Ok(())
         }
         Err(failure) => {
-            output.line(&failure.to_string())?;
+            output.line(&shrink(failure, &|_| {}).to_string())?;
             Err(Failure::Aside(format!("Seed {seed} broke a rule.")))
+        }
+    }
+}
+
+/// A plan from a file.
+fn plan(path: &str, output: &mut Output) -> Result<(), Failure> {
+    let unreadable = |error: String| {
+        Failure::mendable(
+            format!("{path}: {error}"),
+            "A plan is the line that begins with {\"parameters\" in what a failed run printed.",
+        )
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    let scenario = Scenario::from_json(&text).map_err(|error| unreadable(error.to_string()))?;
+    output.line(&scenario.to_string())?;
+    match scenario.run() {
+        Ok(report) => {
+            output.line(&format!("{report:#?}\nThe plan kept all rules."))?;
+            Ok(())
+        }
+        Err(failure) => {
+            output.line(&failure.to_string())?;
+            Err(Failure::Aside("The plan broke a rule.".into()))
         }
     }
 }
