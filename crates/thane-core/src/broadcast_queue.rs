@@ -8,6 +8,9 @@ use bytes::Bytes;
 
 use crate::output::OpId;
 
+/// Bytes that each part of a compound adds to its own.
+pub(crate) const PART_BYTES: usize = 2;
+
 /// A queue that hands out its messages least transmitted first, then longest first, then newest first.
 /// (memberlist: `queue.go`, `TransmitLimitedQueue`. Differs from it: the numbers that tell newer from older never start again.)
 #[derive(Debug, Default)]
@@ -31,6 +34,8 @@ struct Place {
 #[derive(Debug)]
 struct Entry {
     message: Bytes,
+    /// A message that goes in front of this one and behind it, in the same packet.
+    escort: Option<Bytes>,
     transmits: u32,
     name: Option<Arc<str>>,
     op: Option<OpId>,
@@ -38,31 +43,64 @@ struct Entry {
 
 impl Entry {
     fn place(&self, number: u64) -> Place {
-        Place { transmits: self.transmits, length: Reverse(self.message.len()), number: Reverse(number) }
+        Place { transmits: self.transmits, length: Reverse(self.length()), number: Reverse(number) }
+    }
+
+    /// Bytes of all its parts, without what a packet adds for the first.
+    fn length(&self) -> usize {
+        let escort = self.escort.as_ref().map_or(0, |escort| 2 * (escort.len() + PART_BYTES));
+        self.message.len() + escort
+    }
+
+    fn parts(&self) -> usize {
+        if self.escort.is_some() { 3 } else { 1 }
     }
 }
 
 impl BroadcastQueue {
     /// Queues a statement about `name`, replacing an older one about it.
     pub(crate) fn queue_named(&mut self, name: Arc<str>, message: Bytes, op: Option<OpId>) {
+        self.queue_escorted(name, message, None, op);
+    }
+
+    /// The same with an `escort`: a message without which this one would be misunderstood. It travels in every packet with it, in front
+    /// of it and behind it, because memberlist may handle the parts of a packet from the last to the first.
+    pub(crate) fn queue_escorted(
+        &mut self,
+        name: Arc<str>,
+        message: Bytes,
+        escort: Option<Bytes>,
+        op: Option<OpId>,
+    ) {
         if let Some(old) = self.by_name.get(&name).copied() {
             self.remove(old);
         }
-        self.insert(Some(name), message, op);
+        self.insert(Some(name), message, escort, op);
+    }
+
+    /// Gives an escort to the statement about `name` that is waiting, if there is one that has none.
+    pub(crate) fn escort(&mut self, name: &str, escort: Bytes) {
+        let Some(number) = self.by_name.get(name).copied() else { return };
+        let Some(entry) = self.entries.get_mut(&number).filter(|entry| entry.escort.is_none()) else {
+            return;
+        };
+        self.order.remove(&entry.place(number));
+        entry.escort = Some(escort);
+        self.order.insert(entry.place(number));
     }
 
     /// Queues a message that replaces nothing.
     pub(crate) fn queue(&mut self, message: Bytes, op: Option<OpId>) {
-        self.insert(None, message, op);
+        self.insert(None, message, None, op);
     }
 
-    fn insert(&mut self, name: Option<Arc<str>>, message: Bytes, op: Option<OpId>) {
+    fn insert(&mut self, name: Option<Arc<str>>, message: Bytes, escort: Option<Bytes>, op: Option<OpId>) {
         let number = self.next_number;
         self.next_number += 1;
         if let Some(name) = &name {
             self.by_name.insert(name.clone(), number);
         }
-        let entry = Entry { message, transmits: 0, name, op };
+        let entry = Entry { message, escort, transmits: 0, name, op };
         self.order.insert(entry.place(number));
         self.entries.insert(number, entry);
     }
@@ -111,11 +149,16 @@ impl BroadcastQueue {
                 }
                 continue;
             };
-            self.order.remove(&place);
             let number = place.number.0;
             let entry = self.entries.get(&number).expect("invariant: every place has its entry");
-            used += entry.message.len() + overhead;
+            if out.len() + entry.parts() > parts_max {
+                break;
+            }
+            self.order.remove(&place);
+            used += entry.length() + overhead;
+            out.extend(entry.escort.clone());
             out.push(entry.message.clone());
+            out.extend(entry.escort.clone());
             taken.push(number);
         }
         for number in taken {

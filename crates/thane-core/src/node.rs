@@ -44,7 +44,7 @@ mod status;
 mod streams;
 mod user_events;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -189,6 +189,8 @@ pub struct Node {
     event_clock: LamportClock,
     query_clock: LamportClock,
     recent_intents: RecentIntents,
+    /// Members that are leaving and are to be erased once they have left.
+    awaiting_prune: BTreeSet<Arc<str>>,
     event_buffer: EventBuffer,
     query_buffer: QueryBuffer,
     /// The expressions of query filters seen last.
@@ -251,6 +253,7 @@ impl Node {
                 1
             }),
             recent_intents: RecentIntents::default(),
+            awaiting_prune: BTreeSet::new(),
             event_buffer: EventBuffer::new(config.event_buffer_size as u64),
             query_buffer: QueryBuffer::new(config.query_buffer_size as u64),
             patterns: PatternCache::default(),

@@ -25,6 +25,11 @@ fn names_and_inputs(agent: &Agent) -> Vec<(String, Vec<u8>)> {
     events.map(|event| (event.variable("SERF_USER_EVENT").to_owned(), event.input)).collect()
 }
 
+/// One event about this member, as [`member_events`] has it.
+fn member_event(word: &str, member: &Agent) -> String {
+    format!("member-{word} {} {}", member.name(), member.ip())
+}
+
 /// Every member of every recorded event, as `EVENT NAME IP`.
 fn member_events(agent: &Agent) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
@@ -197,34 +202,44 @@ fn handlers_of_both_kinds_see_members_join_change_leave_and_fail() {
         let watchers = recording_pair(cluster);
         let mut expected = BTreeSet::new();
         for agent in &watchers {
-            expected.insert(format!("member-join {} {}", agent.name(), agent.ip()));
+            expected.insert(member_event("join", agent));
         }
-        let wait = |expected: &BTreeSet<String>| {
+        // What a Serf agent may see besides.
+        let mut excused = BTreeSet::new();
+        let wait = |expected: &BTreeSet<String>, excused: &BTreeSet<String>| {
             for agent in &watchers {
                 cluster.wait_for("the member events", || {
-                    let seen = member_events(agent);
+                    let mut seen = member_events(agent);
+                    if agent.kind() == Kind::Serf {
+                        seen.retain(|event| !excused.contains(event));
+                    }
                     if seen == *expected { Ok(()) } else { Err(format!("{} saw {seen:#?}", agent.name())) }
                 });
             }
         };
-        wait(&expected);
+        wait(&expected, &excused);
         for kind in BOTH {
             let leaver = cluster.agent(kind).joining(&watchers[0]).start();
             let crasher = cluster.agent(kind).joining(&watchers[1]).start();
             for agent in [&leaver, &crasher] {
-                expected.insert(format!("member-join {} {}", agent.name(), agent.ip()));
+                expected.insert(member_event("join", agent));
             }
-            wait(&expected);
+            wait(&expected, &excused);
             leaver.own_cli(&["tags", "-set", "a=b"]).succeeded();
-            expected.insert(format!("member-update {} {}", leaver.name(), leaver.ip()));
-            wait(&expected);
+            expected.insert(member_event("update", &leaver));
+            wait(&expected, &excused);
             leaver.own_cli(&["leave"]).succeeded();
             assert_eq!(leaver.wait_for_end(), Some(0));
-            expected.insert(format!("member-leave {} {}", leaver.name(), leaver.ip()));
-            wait(&expected);
+            expected.insert(member_event("leave", &leaver));
+            if kind == Kind::Serf {
+                // Serf gossips the intent and the goodbye apart. In a cluster this small, with this profile, each goes out twice, and
+                // another Serf agent that hears only the goodbye at first reports a failure before the leave.
+                excused.insert(member_event("failed", &leaver));
+            }
+            wait(&expected, &excused);
             crasher.kill();
-            expected.insert(format!("member-failed {} {}", crasher.name(), crasher.ip()));
-            wait(&expected);
+            expected.insert(member_event("failed", &crasher));
+            wait(&expected, &excused);
         }
     });
 }

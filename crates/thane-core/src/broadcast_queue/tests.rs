@@ -188,3 +188,23 @@ fn a_packet_takes_no_more_parts_than_allowed() {
     queue.take(2, 100_000, 4, 127, &mut out);
     assert_eq!(out.len(), 127, "the messages that were there already count");
 }
+
+#[test]
+fn an_escort_goes_in_front_and_behind_and_counts_with_its_message() {
+    let mut queue = BroadcastQueue::default();
+    queue.queue_escorted("a".into(), message("m1", 10), Some(message("e1", 6)), Some(OpId(1)));
+    queue.queue_named("b".into(), message("m2", 20), None);
+    // 10 + 2 × (6 + 2) bytes: longer than the other, which is what decides who comes first.
+    assert_eq!(take(&mut queue, 2, 27, 4), ["m2"], "all of it must fit");
+    assert_eq!(take(&mut queue, 2, 28, 4), ["e1", "m1", "e1"]);
+    queue.escort("b", message("e2", 6));
+    queue.escort("b", message("e3", 6));
+    queue.escort("nobody", message("e4", 6));
+    assert_eq!(take(&mut queue, 2, 1000, 4), ["e2", "m2", "e2", "e1", "m1", "e1"]);
+    let mut out = vec![Bytes::new()];
+    queue.take(2, 1000, 4, 6, &mut out);
+    assert_eq!(out.len(), 4, "all of it within the number of parts");
+    queue.queue_named("a".into(), message("m3", 10), None);
+    assert_eq!(queue.take_finished(), [OpId(1)]);
+    assert_eq!(take(&mut queue, 2, 14, 4), ["m3"], "the escort went with the message that was replaced");
+}

@@ -15,9 +15,9 @@ use thane_wire::serf::{QUERY_FLAG_ACK, Query, QueryResponse, RESPONSE_FLAG_ACK, 
 
 use super::Node;
 use super::conflict::Vote;
-use super::gossip::PART_BYTES;
 use super::keys::KeyRound;
 use super::status::Queue;
+use crate::broadcast_queue::PART_BYTES;
 use crate::formulas::query_timeout;
 use crate::member::Status;
 use crate::output::{CommandError, Output};

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use thane_wire::gossip::kind;
 use thane_wire::limits::COMPOUND_PARTS_MAX;
 use thane_wire::packet::Checksum;
 
 use super::Node;
+use crate::broadcast_queue::PART_BYTES;
 use crate::formulas::retransmit_limit;
 use crate::measure::Measure;
 use crate::member::State;
@@ -15,8 +17,6 @@ use crate::timers::Timer;
 
 /// Bytes of a compound's header.
 const COMPOUND_BYTES: usize = 2;
-/// Bytes that each part of a compound adds to its own.
-pub(super) const PART_BYTES: usize = 2;
 /// Between two looks at their depth, Serf's queues may grow to this many times it. Differs from Serf: there a flood of messages fills
 /// the memory until the next look.
 pub(super) const QUEUE_SURGE: usize = 2;
@@ -116,16 +116,24 @@ impl Node {
         for queue in queues {
             used += queue.take(PART_BYTES, room - used, limit, COMPOUND_PARTS_MAX, out);
         }
-        for message in &out[before..] {
-            // Without memberlist's byte for messages of its users.
-            self.measure(Measure::MessageSent, (message.len() - 1) as f64);
-        }
+        self.measure_sent(&out[before..]);
         used
     }
 
     fn take_statements(&mut self, room: usize, out: &mut Vec<Bytes>) -> usize {
         let limit = retransmit_limit(self.config.retransmit_mult, self.table.known());
-        self.statements.take(PART_BYTES, room, limit, COMPOUND_PARTS_MAX, out)
+        let before = out.len();
+        let used = self.statements.take(PART_BYTES, room, limit, COMPOUND_PARTS_MAX, out);
+        self.measure_sent(&out[before..]);
+        used
+    }
+
+    /// Measures the messages of Serf's layer among these.
+    fn measure_sent(&mut self, messages: &[Bytes]) {
+        for message in messages.iter().filter(|message| message.first() == Some(&kind::USER)) {
+            // Without memberlist's byte for messages of its users.
+            self.measure(Measure::MessageSent, (message.len() - 1) as f64);
+        }
     }
 
     /// The depth to which each of Serf's queues is cut back.

@@ -12,7 +12,7 @@ use super::Node;
 use crate::delegate::{Candidate, Veto};
 use crate::event::{Cause, Event, Path};
 use crate::interner::Announced;
-use crate::member::State;
+use crate::member::{State, Status};
 use crate::networks;
 use crate::notice::{Layer, Level};
 use crate::output::OpId;
@@ -440,9 +440,7 @@ impl Node {
             return;
         }
         self.clear_suspicion(id);
-        let mut message = Vec::new();
-        dead.encode(&mut message);
-        self.statements.queue_named(self.table[id].name.clone(), message.into(), None);
+        self.gossip_dead(id, dead, None);
         self.bury(id, dead, cause);
     }
 
@@ -452,10 +450,21 @@ impl Node {
         let name = self.own_name();
         let incarnation = self.table[self.own].incarnation;
         let dead = Dead { incarnation, node: &name, from: &name };
+        self.gossip_dead(self.own, &dead, Some(op));
+        self.bury(self.own, &dead, Cause::SaidGoodbye { via: Path::Local });
+    }
+
+    /// Queues a goodbye or a death notice. If we know that the member is leaving, the leave intent goes along, so that whoever hears
+    /// that it is gone hears in time that it meant to go.
+    ///
+    /// Differs from Serf: it gossips the two apart, each so often. In a small cluster the intent may have run out before it
+    /// reaches everybody, and who hears only the goodbye reports a failure.
+    fn gossip_dead(&mut self, id: MemberId, dead: &Dead<'_>, op: Option<OpId>) {
         let mut message = Vec::new();
         dead.encode(&mut message);
-        self.statements.queue_named(name.clone(), message.into(), Some(op));
-        self.bury(self.own, &dead, Cause::SaidGoodbye { via: Path::Local });
+        let escort =
+            if self.table[id].status == Some(Status::Leaving) { self.leave_intent_held(id) } else { None };
+        self.statements.queue_escorted(self.table[id].name.clone(), message.into(), escort, op);
     }
 
     fn bury(&mut self, id: MemberId, dead: &Dead<'_>, cause: Cause) {

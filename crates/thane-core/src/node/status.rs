@@ -112,13 +112,14 @@ impl Node {
     }
 
     /// The detector declared a member dead, or it said goodbye. Whether that is a failure, its intent decides.
+    ///
+    /// Differs from Serf: only who leaves says goodbye, so that is a leave even if the intent has not arrived yet. Serf reports a
+    /// failure then, and a leave once it hears the intent.
     pub(super) fn member_gone(&mut self, id: MemberId, cause: Cause) {
+        let said_goodbye = matches!(cause, Cause::SaidGoodbye { .. });
         match self.table[id].status {
-            Some(Status::Leaving) => {
-                self.set_status(id, Some(Status::Left));
-                self.record(id, &cause);
-                self.emit(id, Event::Left, cause);
-            }
+            Some(Status::Leaving) => self.member_left(id, cause),
+            Some(Status::Alive) if said_goodbye => self.member_left(id, cause),
             Some(Status::Alive) => {
                 self.set_status(id, Some(Status::Failed));
                 self.record(id, &cause);
@@ -128,6 +129,25 @@ impl Node {
         }
         let name = self.table[id].name.clone();
         self.no_longer_awaited(&name);
+    }
+
+    fn member_left(&mut self, id: MemberId, cause: Cause) {
+        self.set_status(id, Some(Status::Left));
+        self.record(id, &cause);
+        self.emit(id, Event::Left, cause);
+    }
+
+    /// The leave intent that made a member leave, as a packet carries it; none for a name so long that it would crowd out the rest, and
+    /// none if the member is to be erased: that must reach everybody as it was said.
+    pub(super) fn leave_intent_held(&self, id: MemberId) -> Option<Bytes> {
+        let entry = &self.table[id];
+        if self.awaiting_prune.contains(&entry.name) {
+            return None;
+        }
+        let mut message = Vec::new();
+        SerfMessage::Leave(Leave { ltime: entry.status_ltime, node: &entry.name, prune: false })
+            .encode(&mut message);
+        Some(frame(&message)).filter(|intent| intent.len() <= self.packet_room() / 8)
     }
 
     pub(super) fn member_updated(&mut self, id: MemberId, cause: Cause) {
@@ -185,15 +205,13 @@ impl Node {
 
     /// Queues a Serf message (its own type byte first) for gossip.
     pub(super) fn queue_serf(&mut self, queue: Queue, message: &[u8], op: Option<OpId>) {
-        let mut framed = Vec::with_capacity(message.len() + 1);
-        gossip::encode_user(message, &mut framed);
         let surge = QUEUE_SURGE * self.queue_depth_max();
         let queue = match queue {
             Queue::Intents => &mut self.intents,
             Queue::Queries => &mut self.queries,
             Queue::Events => &mut self.events,
         };
-        queue.queue(Bytes::from(framed), op);
+        queue.queue(frame(message), op);
         if queue.len() > surge {
             self.counters.broadcasts_pruned += queue.prune(surge) as u64;
         }
@@ -239,13 +257,16 @@ impl Node {
                 self.set_status(id, Some(Status::Leaving));
                 self.record(id, &cause);
             }
-            Some(Status::Failed) => {
-                self.set_status(id, Some(Status::Left));
-                self.record(id, &cause);
-                self.emit(id, Event::Left, cause);
-            }
+            Some(Status::Failed) => self.member_left(id, cause),
             Some(Status::Leaving | Status::Left) => {}
             None => return false,
+        }
+        if !leave.prune
+            && self.table[id].status == Some(Status::Left)
+            && let Some(intent) = self.leave_intent_held(id)
+        {
+            // The goodbye or the death notice came first and may still be waiting.
+            self.statements.escort(&self.table[id].name, intent);
         }
         if leave.prune {
             self.prune(id);
@@ -344,6 +365,7 @@ impl Node {
         if self.table[id].status == Some(Status::Leaving) {
             let wait = self.config.broadcast_timeout + self.config.leave_propagate_delay;
             let name = self.table[id].name.clone();
+            self.awaiting_prune.insert(name.clone());
             self.timers.set(self.now + wait, Timer::PruneWait { name });
         } else {
             self.erase_unless_live(id);
@@ -351,6 +373,7 @@ impl Node {
     }
 
     pub(super) fn prune_wait_over(&mut self, name: &Arc<str>) {
+        self.awaiting_prune.remove(name);
         if let Some(id) = self.serf_knows(name) {
             self.erase_unless_live(id);
         }
@@ -454,6 +477,13 @@ impl Node {
         let own_is_live = matches!(self.table[self.own].state, State::Alive | State::Suspect);
         self.table.live() > usize::from(own_is_live)
     }
+}
+
+/// A Serf message (its own type byte first) as a part of a packet.
+fn frame(message: &[u8]) -> Bytes {
+    let mut framed = Vec::with_capacity(message.len() + 1);
+    gossip::encode_user(message, &mut framed);
+    framed.into()
 }
 
 /// One of Serf's gossip queues.

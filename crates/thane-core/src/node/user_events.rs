@@ -9,8 +9,8 @@ use bytes::Bytes;
 use thane_wire::serf::{SerfMessage, UserEvent as UserEventMessage};
 
 use super::Node;
-use super::gossip::PART_BYTES;
 use super::status::Queue;
+use crate::broadcast_queue::PART_BYTES;
 use crate::config::USER_EVENT_BYTES_MAX;
 use crate::event::{Event, UserEvent};
 use crate::lamport::LamportJump;

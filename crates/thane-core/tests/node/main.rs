@@ -8,6 +8,7 @@ mod detector;
 mod dissemination;
 mod habits;
 mod held;
+mod leaving;
 mod measures;
 mod net;
 mod networks;

@@ -69,7 +69,8 @@ impl Play {
             "memberlist_update" if self.node.member(name).is_some() => self.member_is_alive(name, step),
             "start" | "memberlist_update" => {}
             "memberlist_leave" => {
-                let dead = Dead { incarnation: self.incarnation, node: name, from: name };
+                // The hook does not tell a death notice from a goodbye. Here only the first may be a failure (see `member_gone`).
+                let dead = Dead { incarnation: self.incarnation, node: name, from: "peer" };
                 self.packet(&Message::Dead(dead));
             }
             "notify_msg" => self.packet(&Message::User(&unhex(step["hex"].as_str().unwrap()))),
