@@ -5,9 +5,12 @@
 #![allow(clippy::print_stdout, reason = "a chore talks to the person who runs it")]
 
 mod arguments;
+mod bench;
+mod calibrate;
 mod clients;
 mod compat;
 mod fleet;
+mod herd;
 mod memory;
 mod process;
 mod serf;
@@ -53,6 +56,24 @@ Usage: cargo xtask CHORE [OPTIONS]
              --settle N          seconds to wait between full membership and measuring (20)
              --at-most RATIO     the share of Serf's memory to pass with (0.5)
              --program PATH      another program than the release build
+
+  bench detection
+           Kills, stops and disturbs members of three clusters at the same time: Serf's, Thane's, and one of both.
+           Prints how soon the first and the last member knew, and how often members that live were told failed.
+             --agents N          how many in each (16)
+             --kills N           how often one is killed (8)
+             --pauses N          how often one is stopped until all know (3)
+             --storm N           seconds of random stops (90)
+             --seed N            which members, and for how long (changes each time)
+             --program PATH      another program than the release build
+
+  calibrate
+           Measures a cluster of real agents, simulates the same, and says how far apart they are.
+             --agents N          how many (50)
+             --kills N           how often one is killed (40)
+             --events N          how many user events are sent (40)
+             --within PERCENT    how far apart they may be (15)
+             --program PATH      another program than the release build
 ";
 
 fn main() -> ExitCode {
@@ -94,6 +115,8 @@ fn run() -> Result<Outcome> {
         "tidy" => tidy::run(arguments),
         "swarm" => swarm::run(arguments),
         "memory" => memory::run(arguments),
+        "bench" => bench::run(arguments),
+        "calibrate" => calibrate::run(arguments),
         "help" | "-h" | "--help" => {
             print!("{HELP}");
             Ok(Outcome::Held)

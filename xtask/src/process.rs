@@ -20,6 +20,11 @@ pub(crate) fn succeeds(command: &mut Command) -> Result<bool> {
     Ok(status.success())
 }
 
+/// Runs a command that should have nothing to say.
+pub(crate) fn succeeds_quietly(command: &mut Command) -> Result<()> {
+    output_of(command).map(|_nothing| ())
+}
+
 /// Runs a command to its end; what it wrote to standard output.
 pub(crate) fn output_of(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("cannot start `{}`", line_of(command)))?;

@@ -1,0 +1,243 @@
+//! Agents as processes on loopback whose logs are read as they are written, so that it is known to the millisecond who learnt what
+//! when. Agents of Thane and of Serf may be in one herd: both write the lines that are looked for.
+
+use crate::process::{Killed, succeeds_quietly, tied_to_us};
+use anyhow::{Context as _, Result, ensure};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, BufRead as _, BufReader, PipeReader},
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::{self, Command, Stdio},
+    sync::mpsc::{self, Receiver, Sender},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// The last byte of an address leaves room for this many agents.
+const AGENTS_MAX: usize = 250;
+
+/// What a line of a log tells.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum What {
+    /// A member is there.
+    Joined(String),
+    /// A member was declared failed.
+    Failed(String),
+    /// A user event was delivered.
+    Event(String),
+}
+
+/// One line of one agent's log.
+#[derive(Clone, Debug)]
+pub(crate) struct News {
+    pub(crate) at: Instant,
+    /// Whose log it stands in.
+    pub(crate) agent: usize,
+    pub(crate) what: What,
+}
+
+/// Running agents, all of which are killed when this value goes.
+#[derive(Debug)]
+pub(crate) struct Herd {
+    agents: Vec<Agent>,
+    /// The second and third byte of all addresses.
+    network: (u8, u8),
+    news: Receiver<News>,
+    teller: Sender<News>,
+    /// Read and not asked for yet.
+    kept: Vec<News>,
+}
+
+#[derive(Debug)]
+struct Agent {
+    program: PathBuf,
+    process: Option<Killed>,
+}
+
+impl Herd {
+    /// Starts one agent of each of these programs, in this order, with the default timing; all join the first. `number` tells the herds of
+    /// one run apart.
+    pub(crate) fn start(programs: &[&Path], number: u8) -> Result<Self> {
+        ensure!((2..=AGENTS_MAX).contains(&programs.len()), "a herd has 2 to {AGENTS_MAX} agents");
+        let (teller, news) = mpsc::channel();
+        // Runs at the same time should not share addresses, so the process id chooses the second byte.
+        let network = (1 + (process::id() % 254) as u8, 128 + number);
+        let mut herd = Self { agents: Vec::new(), network, news, teller, kept: Vec::new() };
+        for (agent, program) in programs.iter().enumerate() {
+            herd.agents.push(Agent { program: (*program).to_owned(), process: None });
+            herd.revive(agent)?;
+            if agent == 0 {
+                // Until the seed listens; the others would come again only after their retry interval.
+                herd.wait(Duration::from_secs(20), |news| news.iter().any(|it| it.what == joined(0)))
+                    .context("the first agent does not start")?;
+            }
+        }
+        Ok(herd)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.agents.len()
+    }
+
+    pub(crate) fn ip(&self, agent: usize) -> Ipv4Addr {
+        Ipv4Addr::new(127, self.network.0, self.network.1, agent as u8 + 1)
+    }
+
+    /// Starts an agent that is not running.
+    pub(crate) fn revive(&mut self, agent: usize) -> Result<()> {
+        let ip = self.ip(agent);
+        let program = self.agents[agent].program.clone();
+        let (reader, writer) = io::pipe().context("cannot make a pipe")?;
+        let mut command = tied_to_us(&program);
+        command.arg("agent").arg(format!("-node={}", name(agent))).arg(format!("-bind={ip}"));
+        command.arg(format!("-rpc-addr={ip}:7373")).arg("-log-level=debug");
+        if self.agents.len() > 1 {
+            // Anybody but itself: the seed may be the one that comes back.
+            let seed = self.ip(usize::from(agent == 0));
+            command.arg(format!("-retry-join={seed}")).arg("-retry-interval=1s");
+        }
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+        let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
+        self.agents[agent].process = Some(Killed(child));
+        let teller = self.teller.clone();
+        thread::spawn(move || read(reader, agent, &teller));
+        Ok(())
+    }
+
+    /// Ends the process on the spot; its host, this machine, refuses connections from then on.
+    pub(crate) fn kill(&mut self, agent: usize) {
+        self.agents[agent].process = None;
+    }
+
+    /// Sends a signal, such as STOP.
+    pub(crate) fn signal(&self, agent: usize, signal: &str) -> Result<()> {
+        let Some(process) = &self.agents[agent].process else { return Ok(()) };
+        succeeds_quietly(Command::new("kill").arg(format!("-{signal}")).arg(process.0.id().to_string()))
+    }
+
+    /// All that was told since the last call.
+    pub(crate) fn take_news(&mut self) -> Vec<News> {
+        self.kept.extend(self.news.try_iter());
+        std::mem::take(&mut self.kept)
+    }
+
+    /// Waits until the news so far, which stay to be taken, are as wanted.
+    pub(crate) fn wait(&mut self, patience: Duration, wanted: impl Fn(&[News]) -> bool) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        while !wanted(&self.kept) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            ensure!(!left.is_zero(), "what was waited for did not come within {patience:?}");
+            if let Ok(news) = self.news.recv_timeout(left) {
+                self.kept.push(news);
+            }
+            self.kept.extend(self.news.try_iter());
+        }
+        Ok(())
+    }
+
+    /// Waits until each agent has told that each other is there. Takes the news.
+    pub(crate) fn wait_for_all(&mut self, patience: Duration) -> Result<()> {
+        let count = self.len();
+        self.wait(patience, |news| {
+            let joins = news.iter().filter(|it| matches!(it.what, What::Joined(_)));
+            let mut known: BTreeMap<usize, BTreeSet<&What>> = BTreeMap::new();
+            for it in joins {
+                known.entry(it.agent).or_default().insert(&it.what);
+            }
+            known.len() == count && known.values().all(|of| of.len() == count)
+        })
+        .context("not all agents know all")?;
+        self.take_news();
+        Ok(())
+    }
+
+    /// Waits until each agent but `victim` has told this; when the first and the last did. The news stay to be taken.
+    pub(crate) fn wait_for_others(
+        &mut self,
+        victim: usize,
+        what: &What,
+        patience: Duration,
+    ) -> Result<(Instant, Instant)> {
+        let count = self.len();
+        let times = |news: &[News]| {
+            let mut first: BTreeMap<usize, Instant> = BTreeMap::new();
+            for it in news.iter().filter(|it| it.what == *what && it.agent != victim) {
+                first.entry(it.agent).or_insert(it.at);
+            }
+            first
+        };
+        self.wait(patience, |news| times(news).len() == count - 1)
+            .with_context(|| format!("not all agents tell {what:?}"))?;
+        let times = times(&self.kept);
+        let first = times.values().min().copied().context("a herd has more than one agent")?;
+        let last = times.values().max().copied().context("a herd has more than one agent")?;
+        Ok((first, last))
+    }
+}
+
+/// How the agent of this number is called.
+pub(crate) fn name(agent: usize) -> String {
+    format!("agent-{agent:03}")
+}
+
+pub(crate) fn joined(agent: usize) -> What {
+    What::Joined(name(agent))
+}
+
+pub(crate) fn failed(agent: usize) -> What {
+    What::Failed(name(agent))
+}
+
+/// Tells what stands in a log until it ends.
+fn read(log: PipeReader, agent: usize, teller: &Sender<News>) {
+    // Logs hold what peers sent, so they need not be text.
+    for line in BufReader::new(log).split(b'\n') {
+        let Ok(line) = line else { return };
+        if let Some(what) = what_in(&String::from_utf8_lossy(&line))
+            && teller.send(News { at: Instant::now(), agent, what }).is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// What a line of a log tells, if it is one of those that are looked for.
+fn what_in(line: &str) -> Option<What> {
+    let word_after = |mark: &str| {
+        let (_, rest) = line.split_once(mark)?;
+        rest.split_whitespace().next().map(str::to_owned)
+    };
+    word_after("EventMemberJoin: ")
+        .map(What::Joined)
+        .or_else(|| word_after("EventMemberFailed: ").map(What::Failed))
+        .or_else(|| word_after("Received event: user-event: ").map(What::Event))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_both_programs_are_understood() {
+        let cases = [
+            (
+                "2026/11/22 04:00:00 [INFO] serf: EventMemberJoin: agent-001 127.9.128.2",
+                Some(What::Joined("agent-001".into())),
+            ),
+            (
+                "    2026/11/22 04:00:00 [INFO] serf: EventMemberFailed: agent-002 127.9.128.3",
+                Some(What::Failed("agent-002".into())),
+            ),
+            (
+                "2026/11/22 04:00:00 [DEBUG] agent: Received event: user-event: deploy",
+                Some(What::Event("deploy".into())),
+            ),
+            ("2026/11/22 04:00:00 [INFO] agent: Received event: member-failed", None),
+            ("", None),
+        ];
+        for (line, wanted) in cases {
+            assert_eq!(what_in(line), wanted, "{line:?}");
+        }
+    }
+}
