@@ -29,12 +29,30 @@ pub struct Detector {
     /// A relay says after 80 % of the probe timeout that it hears nothing, as the Lifeguard paper has it (section 4.1). Off: after all
     /// of it, as memberlist does, which is too late with the usual settings.
     pub early_nacks: bool,
+    /// A process that is gone while its machine lives refuses connections. A ping that is not answered within a few round trips is
+    /// followed by one over TCP at once, a refusal makes an accusation at once, and refusals that are repeated and confirmed by others make a
+    /// verdict without waiting for the suspicion to end. Needs [`crate::Config::tcp_pings`]. Thane's own.
+    pub refusals: bool,
+    /// Who hears an accusation looks for itself, by packet and over TCP, and tells the accused. Needs [`crate::Config::tcp_pings`].
+    /// Thane's own.
+    pub look_for_yourself: bool,
+    /// News of a death, and its refutation, go out in an extra round of gossip at once instead of with the next one. Thane's own.
+    pub spread_at_once: bool,
 }
 
 impl Detector {
     /// SWIM with suspicion: fixed timeouts, no health score.
     pub const fn swim() -> Self {
-        Self { lha_probe: false, lha_suspicion: false, buddy: false, pause_doubt: false, early_nacks: false }
+        Self {
+            lha_probe: false,
+            lha_suspicion: false,
+            buddy: false,
+            pause_doubt: false,
+            early_nacks: false,
+            refusals: false,
+            look_for_yourself: false,
+            spread_at_once: false,
+        }
     }
 
     /// SWIM, and of Lifeguard only the health score and what it does to probes.
@@ -59,7 +77,14 @@ impl Detector {
 
     /// Lifeguard, and Thane's own rules.
     pub const fn thane() -> Self {
-        Self { pause_doubt: true, early_nacks: true, ..Self::lifeguard() }
+        Self {
+            pause_doubt: true,
+            early_nacks: true,
+            refusals: true,
+            look_for_yourself: true,
+            spread_at_once: true,
+            ..Self::lifeguard()
+        }
     }
 }
 

@@ -109,6 +109,15 @@ pub enum Cause {
         /// How long it was given in the end.
         timeout: Duration,
     },
+    /// It refuses connections, again and again, and others accuse it too: its process is gone, its machine is not.
+    Refused {
+        /// How many connections of ours it refused, some time apart, with no ping answered in between.
+        refusals: u32,
+        /// When the first of them was.
+        since: Time,
+        /// The first who accused it; this node does too, even if it is not among them.
+        accusers: Vec<Arc<str>>,
+    },
     /// Another member declared it dead.
     DeclaredDead {
         /// Who.

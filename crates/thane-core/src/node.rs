@@ -7,6 +7,7 @@
 //! | `packets` | a packet's way in, pings and acks, sending |
 //! | `membership` | alive, suspect, dead, refutation: the detector's state machine |
 //! | `probe` | who is probed when, and what follows |
+//! | `look` | looking for oneself at whoever is accused or refuses connections |
 //! | `gossip` | rounds, piggyback, what goes into a packet |
 //! | `held` | when packets cannot leave for a while |
 //! | `streams` | TCP exchanges from dial to close |
@@ -32,6 +33,7 @@ mod evidence;
 mod gossip;
 mod held;
 mod keys;
+mod look;
 mod membership;
 mod occupancy;
 mod packets;
@@ -57,8 +59,10 @@ use thane_wire::tags::Tags;
 use self::asking::Asking;
 use self::commands::Op;
 pub use self::evidence::{DroppedPacket, Evidence};
+use self::gossip::Spread;
 use self::held::Held;
 use self::keys::PersistingTable;
+use self::look::{Look, Looks};
 pub use self::occupancy::Occupancy;
 use self::packets::RelayedPing;
 use self::probe::Prober;
@@ -163,6 +167,8 @@ pub struct Node {
     prober: Prober,
     /// Set while packets cannot leave.
     held: Option<Held>,
+    looks: Looks,
+    spread: Spread,
     relayed_pings: BTreeMap<u32, RelayedPing>,
     next_seq: u32,
     next_suspicion: u64,
@@ -277,6 +283,8 @@ impl Node {
             own_meta,
             prober: Prober::default(),
             held: None,
+            looks: Looks::new(),
+            spread: Spread::default(),
             relayed_pings: BTreeMap::new(),
             next_seq,
             next_suspicion: 0,
@@ -627,6 +635,7 @@ impl Node {
         if let Some(probe) = self.prober.current() {
             probe.check_invariants();
         }
+        self.looks.values().for_each(Look::check_invariants);
     }
 
     // ---- used by every part ----
@@ -651,6 +660,7 @@ impl Node {
         });
         self.awareness.apply(1);
         self.abandon_probe();
+        self.abandon_looks();
         self.excuse_suspects(late);
         self.push_pull_with_somebody();
     }
@@ -658,10 +668,13 @@ impl Node {
     fn fire(&mut self, timer: Timer) {
         match timer {
             Timer::ProbeTick => self.probe_tick(),
+            Timer::ProbeLook { seq } => self.probe_look(seq),
             Timer::ProbeTimeout { seq } => self.probe_timeout(seq),
             Timer::ProbeDeadline { seq } => self.probe_deadline(seq),
+            Timer::LookStep { seq } => self.look_step(seq),
             Timer::RelayExpired { seq } => self.relay_expired(seq),
             Timer::GossipTick => self.gossip_tick(),
+            Timer::SpreadNow => self.spread_delayed(),
             Timer::PushPullTick => self.push_pull_tick(),
             Timer::SuspicionEnd { member, serial } => self.suspicion_ended(member, serial),
             Timer::StreamDeadline { stream } => self.stream_deadline(stream),

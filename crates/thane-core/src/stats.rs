@@ -94,6 +94,14 @@ counters! {
     probes_failed,
     /// Probes answered only over TCP.
     probes_answered_by_tcp_only,
+    /// Looks at members that were accused or refused a connection.
+    looks,
+    /// Of them, those that found the member alive.
+    looks_answered,
+    /// Members declared failed because they refused connections.
+    verdicts_by_refusal,
+    /// Rounds of gossip between the regular ones, for urgent news.
+    extra_gossip_rounds,
     /// Pings relayed for others.
     indirect_probes_relayed,
     /// Accusations against ourselves that we answered.

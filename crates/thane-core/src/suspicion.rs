@@ -7,12 +7,15 @@ use crate::formulas::{suspicion_timeout, suspicion_total};
 use crate::time::Time;
 use crate::timers::TimerKey;
 
+/// So many accusers are remembered even where no confirmation is hoped for: whoever has seen refusals itself asks for two others.
+const WITNESSES_KEPT: usize = 3;
+
 /// One suspicion from its beginning to its end. (Lifeguard, section 4; memberlist: `suspicion.go`.)
 #[derive(Debug)]
 pub(crate) struct Suspicion {
     /// Tells this suspicion from every other one of this node.
     pub(crate) serial: u64,
-    /// Who accuses, the first accuser first; never more than `k + 1`.
+    /// Who accuses, the first accuser first; never more than `k + 1`, or [`WITNESSES_KEPT`] if that is more.
     accusers: Vec<Arc<str>>,
     /// Independent confirmations hoped for.
     k: u32,
@@ -68,15 +71,17 @@ impl Suspicion {
 
     /// Takes another accuser. False if it says nothing new: enough have confirmed, or this one has accused before.
     pub(crate) fn confirm(&mut self, accuser: &Arc<str>) -> bool {
-        if self.confirmations() >= self.k || self.accusers.contains(accuser) {
+        let kept = WITNESSES_KEPT.max(self.k as usize + 1);
+        if self.accusers.len() >= kept || self.accusers.contains(accuser) {
             return false;
         }
+        let shortens = self.confirmations() < self.k;
         self.accusers.push(accuser.clone());
-        true
+        shortens
     }
 
     pub(crate) fn confirmations(&self) -> u32 {
-        self.accusers.len() as u32 - 1
+        (self.accusers.len() as u32 - 1).min(self.k)
     }
 
     pub(crate) fn hoped_for(&self) -> u32 {

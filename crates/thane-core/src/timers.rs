@@ -11,14 +11,20 @@ use crate::time::Time;
 pub(crate) enum Timer {
     /// Begin the next probe.
     ProbeTick,
+    /// The direct ping of probe `seq` is not answered as soon as usual: look whether anybody listens.
+    ProbeLook { seq: u32 },
     /// The direct ping of probe `seq` is late: ask others.
     ProbeTimeout { seq: u32 },
     /// Probe `seq` is over.
     ProbeDeadline { seq: u32 },
+    /// A stage of look `seq` is over.
+    LookStep { seq: u32 },
     /// A ping relayed for somebody got no answer.
     RelayExpired { seq: u32 },
     /// Gossip to some members.
     GossipTick,
+    /// News could not go out at once because others just had.
+    SpreadNow,
     /// Exchange full state with one member.
     PushPullTick,
     /// A member's suspicion runs out. `serial` tells it from a later suspicion of the same member.

@@ -134,6 +134,9 @@ pub(crate) fn record(
             record.by = accusers.iter().map(ToString::to_string).collect();
             record.timeout_ns = Some(span_ns(*timeout));
         }
+        Cause::Refused { accusers, .. } => {
+            record.by = accusers.iter().map(ToString::to_string).collect();
+        }
         Cause::LeaveIntent { ltime, .. } | Cause::JoinIntent { ltime, .. } => record.ltime = *ltime,
         _ => {}
     }
@@ -154,6 +157,7 @@ fn kind(cause: &Cause, before: Option<State>) -> &'static str {
         Cause::ProbeFailed(_) => "probe-failed",
         Cause::Accused { .. } => "accused",
         Cause::SuspicionExpired { .. } => "suspicion-expired",
+        Cause::Refused { .. } => "connections-refused",
         Cause::DeclaredDead { .. } => "declared-dead",
         Cause::SaidGoodbye { .. } => "said-goodbye",
         Cause::LeaveIntent { .. } => "leave-intent",
@@ -173,7 +177,9 @@ fn via(cause: &Cause) -> Option<Path> {
         | Cause::SaidGoodbye { via }
         | Cause::LeaveIntent { via, .. }
         | Cause::JoinIntent { via, .. } => Some(*via),
-        Cause::Started | Cause::ProbeFailed(_) | Cause::SuspicionExpired { .. } => Some(Path::Local),
+        Cause::Started | Cause::ProbeFailed(_) | Cause::SuspicionExpired { .. } | Cause::Refused { .. } => {
+            Some(Path::Local)
+        }
         _ => None,
     }
 }

@@ -13,6 +13,7 @@ use crate::formulas::retransmit_limit;
 use crate::measure::Measure;
 use crate::member::State;
 use crate::notice::{Layer, Level};
+use crate::time::Time;
 use crate::timers::Timer;
 
 /// Bytes of a compound's header.
@@ -20,6 +21,17 @@ const COMPOUND_BYTES: usize = 2;
 /// Between two looks at their depth, Serf's queues may grow to this many times it. Differs from Serf: there a flood of messages fills
 /// the memory until the next look.
 pub(super) const QUEUE_SURGE: usize = 2;
+
+/// Shortest time between two extra rounds of gossip, as a part of the gossip interval.
+const SPREAD_GAP: f64 = 0.1;
+
+/// When news last got a round of gossip of their own.
+#[derive(Debug, Default)]
+pub(super) struct Spread {
+    last: Option<Time>,
+    /// Further news wait for the next one.
+    pending: bool,
+}
 
 impl Node {
     pub(super) fn gossip_tick(&mut self) {
@@ -33,6 +45,35 @@ impl Node {
     /// (memberlist: `state.go`, gossip.)
     pub(super) fn gossip_round(&mut self) {
         self.counters.gossip_rounds += 1;
+        self.gossip_once();
+    }
+
+    /// Something was queued that is worth a round of its own. A round more often than every [`SPREAD_GAP`] it does not get; then it waits
+    /// that long. What is sent now need not be sent later: the number of transmissions stays the same.
+    pub(super) fn spread_at_once(&mut self) {
+        let interval = self.config.gossip_interval;
+        if !self.config.detector.spread_at_once || interval.is_zero() || self.spread.pending {
+            return;
+        }
+        let next = self.spread.last.map_or(self.now, |last| last + interval.mul_f64(SPREAD_GAP));
+        if next <= self.now {
+            self.spread.last = Some(self.now);
+            self.counters.extra_gossip_rounds += 1;
+            if !self.gossip_must_wait() {
+                self.gossip_once();
+            }
+        } else {
+            self.spread.pending = true;
+            self.timers.set(next, Timer::SpreadNow);
+        }
+    }
+
+    pub(super) fn spread_delayed(&mut self) {
+        self.spread.pending = false;
+        self.spread_at_once();
+    }
+
+    fn gossip_once(&mut self) {
         if self.nothing_to_gossip() {
             return;
         }

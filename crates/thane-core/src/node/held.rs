@@ -24,6 +24,8 @@ impl Node {
     pub fn handle_sends_held(&mut self, now: Time) {
         let since = self.now;
         self.advance(now);
+        // What is being looked at cannot be asked, and cannot have heard us.
+        self.abandon_looks();
         self.held.get_or_insert(Held { since, gossip: false, push_pull: false });
         self.settle();
     }

@@ -155,6 +155,7 @@ impl Node {
     fn accept_alive(&mut self, id: MemberId, alive: &Alive<'_>, ip: IpAddr, via: Path) {
         self.counters.alive_accepted += 1;
         self.clear_suspicion(id);
+        self.look_over(alive.node);
         let port = self.port_of(alive.port);
         let meta = alive.meta.unwrap_or_default();
         let before = self.table[id].state;
@@ -170,6 +171,9 @@ impl Node {
         self.broadcast_alive(id, alive.versions, None);
         if before != State::Alive {
             self.table.set_state(id, State::Alive, self.now);
+        }
+        if before == State::Suspect || self.table[id].status == Some(Status::Failed) {
+            self.spread_at_once();
         }
         let cause = Cause::Announced { incarnation: alive.incarnation, via };
         match before {
@@ -342,6 +346,7 @@ impl Node {
         self.table[id].set_suspicion(Suspicion::new(serial, accuser, terms, self.now, timer));
         self.record(id, &cause);
         self.emit(id, Event::Suspected, cause);
+        self.consider_looking(id, suspect.from, via);
     }
 
     /// Another accuser of a member that is suspect already: if it is news, it shortens the wait and goes on to others.
@@ -349,6 +354,7 @@ impl Node {
         let accuser = self.table.intern(suspect.from);
         let Some(suspicion) = self.table[id].suspicion_mut() else { return };
         if !suspicion.confirm(&accuser) {
+            self.judge(id);
             return;
         }
         let (ends, timer, serial) = (suspicion.ends(), suspicion.timer, suspicion.serial);
@@ -359,6 +365,7 @@ impl Node {
         }
         self.record(id, cause);
         self.gossip_suspect(id, suspect);
+        self.judge(id);
     }
 
     fn gossip_suspect(&mut self, id: MemberId, suspect: &Suspect<'_>) {
@@ -442,6 +449,9 @@ impl Node {
         self.clear_suspicion(id);
         self.gossip_dead(id, dead, None);
         self.bury(id, dead, cause);
+        if dead.node != dead.from {
+            self.spread_at_once();
+        }
     }
 
     /// Our own goodbye: the same steps as for anybody, and the command waits for the broadcast.
@@ -472,7 +482,9 @@ impl Node {
         let state = if dead.node == dead.from { State::Left } else { State::Dead };
         self.table[id].incarnation = dead.incarnation;
         self.table.set_state(id, state, self.now);
+        self.look_over(dead.node);
         self.member_gone(id, cause);
+        self.probe_is_settled(dead.node);
     }
 
     // ---- ourselves ----
@@ -523,5 +535,6 @@ impl Node {
         self.record(self.own, &Cause::Refuted { by, incarnation: accused, via });
         let versions = self.table[self.own].versions;
         self.broadcast_alive(self.own, &versions, None);
+        self.spread_at_once();
     }
 }

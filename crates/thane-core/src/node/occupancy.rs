@@ -4,6 +4,7 @@ use super::Node;
 use super::asking::ASKED_MAX;
 use super::gossip::QUEUE_SURGE;
 use super::keys::PERSISTING_MAX;
+use super::look::LOOKS_MAX;
 use super::membership::REMINDED_MAX;
 use super::packets::RELAYED_PINGS_MAX;
 use super::queries::{QUERIES_REMEMBERED_MAX, UNANSWERED_MAX};
@@ -37,6 +38,7 @@ impl Node {
             ("queued queries", self.queries.len(), surge),
             ("inbound streams", self.inbound_streams(), INBOUND_STREAMS_MAX),
             ("pings relayed for others", self.relayed_pings.len(), RELAYED_PINGS_MAX),
+            ("looks", self.looks.len(), LOOKS_MAX),
             ("members reminded", self.reminded.len(), REMINDED_MAX),
             ("remembered intents", self.recent_intents.len(), RECENT_INTENTS_MAX),
             ("remembered times of user events", event_times, self.config.event_buffer_size),

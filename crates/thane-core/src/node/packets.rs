@@ -9,7 +9,7 @@ use thane_wire::packet::Checksum;
 
 use super::Node;
 use crate::entry::Entry;
-use crate::event::{Cause, Path};
+use crate::event::{AnswerWay, Cause, Path};
 use crate::measure::Measure;
 use crate::member::State;
 use crate::notice::Layer;
@@ -61,6 +61,9 @@ impl Node {
                 }
                 for message in opened.messages {
                     self.message_arrived(from, &message);
+                }
+                if !self.looks.is_empty() {
+                    self.heard_from(from);
                 }
             }
             Err(error) => self.packet_dropped(from, &error),
@@ -188,7 +191,7 @@ impl Node {
             let mut message = Vec::new();
             Ack { seq: relayed.seq, payload: None }.encode(&mut message);
             self.send_with_gossip(relayed.requester, Checksum::Omit, message);
-        } else if !self.lost_answered(ack.seq) {
+        } else if !self.lost_answered(ack.seq) && !self.look_answered(ack.seq, AnswerWay::Direct) {
             self.probe_acked(ack);
         }
     }

@@ -22,7 +22,7 @@ use crate::time::Time;
 use crate::timers::Timer;
 
 /// The memberlist protocol version from which a peer answers pings over TCP.
-const TCP_PING_PROTOCOL_MIN: u8 = 3;
+pub(super) const TCP_PING_PROTOCOL_MIN: u8 = 3;
 /// The memberlist protocol version from which a peer can send nacks.
 const NACK_PROTOCOL_MIN: u8 = 4;
 
@@ -120,7 +120,16 @@ impl Node {
             tcp: TcpProbe::NotTried,
             tcp_answered: false,
         });
-        self.timers.set(self.now + self.config.probe_timeout, Timer::ProbeTimeout { seq });
+        // The look's timer sets the next one: an answered probe leaves as few behind as without it.
+        let look_after = self.look_after(id);
+        if self.config.detector.refusals
+            && self.answers_over_tcp(id)
+            && look_after < self.config.probe_timeout
+        {
+            self.timers.set(self.now + look_after, Timer::ProbeLook { seq });
+        } else {
+            self.timers.set(self.now + self.config.probe_timeout, Timer::ProbeTimeout { seq });
+        }
         self.timers.set(deadline, Timer::ProbeDeadline { seq });
         let ping = self.encode_ping(seq, &name);
         let checksum = self.checksum_for(id);
@@ -132,6 +141,17 @@ impl Node {
             self.send(addr, checksum, &[ping.into(), accusation.into()]);
         } else {
             self.send_with_gossip(addr, checksum, ping);
+        }
+    }
+
+    /// The answer takes longer than a few round trips: if the process is gone, a connection says so at once.
+    pub(super) fn probe_look(&mut self, seq: u32) {
+        let Some(probe) = self.prober.current.as_ref().filter(|probe| probe.seq == seq) else { return };
+        self.timers.set(probe.sent + self.config.probe_timeout, Timer::ProbeTimeout { seq });
+        if self.held.is_none()
+            && let Some(id) = self.table.find(&probe.target)
+        {
+            self.probe_over_tcp(id);
         }
     }
 
@@ -169,11 +189,25 @@ impl Node {
         }
     }
 
+    /// Sends the ping over TCP as well, once a probe, if there is time for it.
+    fn probe_over_tcp(&mut self, id: MemberId) {
+        let answers = self.answers_over_tcp(id);
+        let Some(probe) = &mut self.prober.current else { return };
+        if answers && probe.tcp == TcpProbe::NotTried {
+            probe.tcp = TcpProbe::NoAnswer;
+            if self.now < probe.deadline {
+                let (addr, seq, target) = (probe.addr, probe.seq, probe.target.clone());
+                let allowed = probe.deadline.since(self.now);
+                self.dial(addr, Purpose::Ping { seq, target }, allowed);
+            }
+        }
+    }
+
     fn probe_indirectly(&mut self) {
         let Some(probe) = &mut self.prober.current else { return };
         probe.indirect = true;
-        let (seq, target, addr, deadline) = (probe.seq, probe.target.clone(), probe.addr, probe.deadline);
-        let Some(target_id) = self.table.find(&target) else { return };
+        let seq = probe.seq;
+        let Some(target_id) = self.table.find(&probe.target) else { return };
         let own = self.own;
         let relays = self.table.choose(&mut self.rng, self.config.indirect_checks, |id, entry| {
             id != own && id != target_id && entry.state == State::Alive
@@ -189,20 +223,14 @@ impl Node {
             self.send_with_gossip(to, checksum, message);
             asked.push((to, Relay { name: self.table[*relay].name.clone(), nacked: false }));
         }
-        let tcp = self.config.tcp_pings && self.table[target_id].protocol_max() >= TCP_PING_PROTOCOL_MIN;
         if let Some(probe) = &mut self.prober.current {
             probe.relays = asked;
             probe.nacks_expected = nacks_expected;
-            if tcp {
-                probe.tcp = TcpProbe::NoAnswer;
-            }
         }
-        if tcp && self.now < deadline {
-            self.dial(addr, Purpose::Ping { seq, target }, deadline.since(self.now));
-        }
+        self.probe_over_tcp(target_id);
     }
 
-    fn encode_indirect_ping(&self, seq: u32, target: MemberId, nack: bool) -> Vec<u8> {
+    pub(super) fn encode_indirect_ping(&self, seq: u32, target: MemberId, nack: bool) -> Vec<u8> {
         let (own, target) = (&self.table[self.own], &self.table[target]);
         let (own_addr, source_port) = self.source();
         let (target_addr, target_len) = ip_bytes(target.ip);
@@ -225,6 +253,7 @@ impl Node {
     pub(super) fn probe_acked(&mut self, ack: &Ack<'_>) {
         let Some(probe) = self.prober.current.take_if(|probe| probe.seq == ack.seq) else { return };
         self.counters.probes_answered += 1;
+        self.look_over(&probe.target);
         let rtt = self.now.since(probe.sent);
         if !probe.indirect && rtt <= self.config.probe_timeout {
             // Nobody else was asked, so this is the time to the member and back.
@@ -256,6 +285,8 @@ impl Node {
             && probe.seq == seq
         {
             probe.tcp_answered = true;
+            let target = probe.target.clone();
+            self.look_over(&target);
         }
     }
 
@@ -264,6 +295,9 @@ impl Node {
             && probe.seq == seq
         {
             probe.tcp = TcpProbe::Refused;
+            if let Some(id) = self.table.find(&probe.target) {
+                self.probe_was_refused(id);
+            }
         }
     }
 
@@ -310,7 +344,15 @@ impl Node {
     fn probe_failed(&mut self, probe: &Probe) {
         self.counters.probes_failed += 1;
         let nacks = probe.nacks_from.len() as u32;
-        let missing = if probe.nacks_expected > 0 { (probe.nacks_expected - nacks) as i32 } else { 1 };
+        let refused = probe.tcp == TcpProbe::Refused && self.config.detector.refusals;
+        let missing = if refused {
+            // Its machine answered us: our own network is fine.
+            0
+        } else if probe.nacks_expected > 0 {
+            (probe.nacks_expected - nacks) as i32
+        } else {
+            1
+        };
         self.awareness.apply(missing);
         let health = self.awareness.score();
         let relays: Vec<Relay> = probe.relays.iter().map(|(_, relay)| relay.clone()).collect();
@@ -330,6 +372,15 @@ impl Node {
     pub(super) fn abandon_probe(&mut self) {
         if self.prober.current.take().is_some() {
             self.prober.tick_pending = false;
+        }
+    }
+
+    /// The member was declared failed meanwhile: there is nothing left to find out.
+    pub(super) fn probe_is_settled(&mut self, name: &str) {
+        if self.config.detector.refusals
+            && let Some(probe) = self.prober.current.take_if(|probe| *probe.target == *name)
+        {
+            self.probe_over(&probe);
         }
     }
 

@@ -9,7 +9,7 @@ use thane_wire::gossip::{Ack, Ping};
 use thane_wire::stream::{self, PushPull, Role, StreamDecoder, StreamError, StreamMessage};
 
 use super::{Node, StreamFailure};
-use crate::event::Path;
+use crate::event::{AnswerWay, Path};
 use crate::measure::Measure;
 use crate::notice::{Layer, Level};
 use crate::output::{ExchangeError, OpId, Output, StreamId};
@@ -29,6 +29,8 @@ pub(super) enum Purpose {
     PushPull { join: bool, op: Option<OpId> },
     /// The TCP half of a probe.
     Ping { seq: u32, target: Arc<str> },
+    /// The TCP half of a look at a member.
+    Look { seq: u32, target: Arc<str> },
 }
 
 /// One open, or opening, stream.
@@ -88,7 +90,7 @@ impl Node {
                 return;
             }
             // A probe's deadline does not move.
-            Purpose::Ping { seq, target } => self.encode_ping(*seq, target),
+            Purpose::Ping { seq, target } | Purpose::Look { seq, target } => self.encode_ping(*seq, target),
             Purpose::Inbound => return,
         };
         self.write(id, Role::Dialer, &message);
@@ -210,11 +212,17 @@ impl Node {
                     self.tcp_ping_answered(*seq);
                 }
             }
+            (Purpose::Look { seq, .. }, StreamMessage::Ack(body)) => {
+                self.close(id);
+                if Ack::decode(&body).is_ok_and(|ack| ack.seq == *seq) {
+                    self.look_answered(*seq, AnswerWay::TcpOnly);
+                }
+            }
             (Purpose::PushPull { op, .. }, _) => {
                 self.close(id);
                 self.exchange_over(stream, *op, Err(ExchangeError::Unexpected));
             }
-            (Purpose::Inbound | Purpose::Ping { .. }, _) => {
+            (Purpose::Inbound | Purpose::Ping { .. } | Purpose::Look { .. }, _) => {
                 self.close(id);
                 self.exchange_failed(stream.peer, &ExchangeError::Unexpected);
             }
@@ -275,11 +283,10 @@ impl Node {
         let refused = matches!(failure, StreamFailure::Refused(_));
         let (StreamFailure::Refused(text) | StreamFailure::TimedOut(text) | StreamFailure::Other(text)) =
             failure;
-        if let Purpose::Ping { seq, .. } = &stream.purpose
-            && refused
-        {
-            self.tcp_ping_refused(*seq);
-            return;
+        match &stream.purpose {
+            Purpose::Ping { seq, .. } if refused => return self.tcp_ping_refused(*seq),
+            Purpose::Look { seq, .. } if refused => return self.look_refused(*seq),
+            _ => {}
         }
         let error = if stream.connected {
             ExchangeError::Broken(text)
@@ -307,8 +314,8 @@ impl Node {
     fn outbound_over(&mut self, stream: &Stream, error: ExchangeError) {
         match &stream.purpose {
             Purpose::PushPull { op, .. } => self.exchange_over(stream, *op, Err(error)),
-            // A probe's silence is judged at its deadline.
-            Purpose::Ping { .. } => self.counters.streams_failed += 1,
+            // A probe's silence is judged at its deadline, a look's not at all.
+            Purpose::Ping { .. } | Purpose::Look { .. } => self.counters.streams_failed += 1,
             Purpose::Inbound => {}
         }
     }

@@ -106,4 +106,7 @@ settings! {
     buddy,
     pause_doubt,
     early_nacks,
+    refusals,
+    look_for_yourself,
+    spread_at_once,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use thane_core::{CommandError, Config, Key, Keyring, Time};
+use thane_core::{CommandError, Config, Detector, Key, Keyring, Time};
 use thane_wire::gossip::Message;
 use thane_wire::packet::Checksum;
 use thane_wire::serf::{SerfMessage, UserEvent};
@@ -201,6 +201,8 @@ fn exchanges_go_to_live_members_only() {
     let mut bench = Bench::new(Config {
         push_pull_interval: ms(1000),
         reconnect_interval: ms(3_600_000),
+        // It would look at the suspect as well.
+        detector: Detector::lifeguard(),
         ..quiet("a", addr_of(1))
     });
     for (n, state) in [(2, "alive"), (3, "suspect"), (4, "dead"), (5, "left")] {

@@ -16,6 +16,7 @@ mod probing;
 mod properties;
 mod queries;
 mod rebirth;
+mod refusals;
 mod seeds;
 mod serf_rules;
 mod support;

@@ -158,8 +158,13 @@ impl Net {
             self.links.insert((peer, theirs), (at, stream));
             self.nodes[at].node.handle_stream_connected(self.now, stream);
         } else {
-            let refused = StreamFailure::Refused("connection refused".into());
-            self.nodes[at].node.handle_stream_failed(self.now, stream, refused);
+            // A machine without the program refuses; nobody hears from one that is cut off.
+            let failure = if self.apart(from, to) {
+                StreamFailure::TimedOut("no answer".into())
+            } else {
+                StreamFailure::Refused("connection refused".into())
+            };
+            self.nodes[at].node.handle_stream_failed(self.now, stream, failure);
         }
         self.nodes[at].collect();
     }

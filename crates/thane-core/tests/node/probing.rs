@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use thane_core::{AnswerWay, Cause, Config, Event, Key, Keyring, State, StreamFailure, TcpProbe};
+use thane_core::{AnswerWay, Cause, Config, Detector, Event, Key, Keyring, State, StreamFailure, TcpProbe};
 use thane_wire::gossip::{Ack, IndirectPing, Message, Nack, ip_bytes};
 
 use super::net::{Net, lan};
@@ -289,7 +289,9 @@ fn a_packet_that_could_not_be_sent_asks_others_at_once() {
 /// Lifeguard's buddy system.
 #[test]
 fn a_suspect_hears_the_accusation_with_the_ping_and_nothing_else() {
-    let mut bench = knowing(prober(), &[VERSIONS]);
+    // It would look for itself before its probe.
+    let config = Config { detector: Detector::lifeguard(), ..prober() };
+    let mut bench = knowing(config, &[VERSIONS]);
     bench.tell(&suspect("b", 1, "x"));
     bench.tell(&alive("z", 1, addr_of(99)));
     let accusation = suspect("b", 1, "a");

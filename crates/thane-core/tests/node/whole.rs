@@ -298,6 +298,10 @@ fn assert_told_how(bench: &Bench) {
             assert!(!accusers.is_empty() && accusers.len() <= 3, "{accusers:?}");
             assert_eq!(*since + *timeout, verdict.at);
         }
+        Cause::Refused { refusals, since, accusers } => {
+            assert!(*refusals >= 2 && *since < verdict.at);
+            assert!((2..=3).contains(&accusers.len()), "{accusers:?}");
+        }
         Cause::DeclaredDead { by, via: Path::Packet(_), .. } => assert!(by.starts_with('n')),
         other => panic!("{other:?}"),
     }

@@ -184,7 +184,10 @@ async fn a_shutdown_without_leave_is_seen_as_a_failure_with_evidence() {
     });
     assert!(matches!(
         cause.await,
-        Cause::SuspicionExpired { .. } | Cause::DeclaredDead { .. } | Cause::ProbeFailed(_)
+        Cause::SuspicionExpired { .. }
+            | Cause::Refused { .. }
+            | Cause::DeclaredDead { .. }
+            | Cause::ProbeFailed(_)
     ));
     wait_for_status(&c, "a", Status::Failed).await;
 

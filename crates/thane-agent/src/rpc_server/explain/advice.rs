@@ -26,6 +26,9 @@ fn unreachable(member: &Member, evidence: &[Evidence], own: &str) -> Vec<String>
     let (name, addr) = (&member.name, member.addr);
     // Only what happened since it was last alive counts.
     let recent = evidence.iter().rev().take_while(|piece| piece.state != State::Alive);
+    if recent.clone().any(|piece| matches!(piece.cause, Cause::Refused { .. })) {
+        return vec![refused(addr)];
+    }
     let probe = recent.clone().find_map(|piece| match &piece.cause {
         Cause::ProbeFailed(failure) => Some(failure),
         _ => None,
@@ -45,11 +48,15 @@ fn unreachable(member: &Member, evidence: &[Evidence], own: &str) -> Vec<String>
     }
 }
 
+fn refused(addr: std::net::SocketAddr) -> String {
+    format!(
+        "TCP to {addr} was refused: the machine lives and the process is gone, or listens elsewhere. Look there why it ended, and start it."
+    )
+}
+
 fn by_probe(failure: &ProbeFailure, name: &str, addr: std::net::SocketAddr) -> Vec<String> {
     let mut advice = vec![match failure.tcp {
-        TcpProbe::Refused => format!(
-            "TCP to {addr} was refused: the machine lives and the process is gone, or listens elsewhere. Look there why it ended, and start it."
-        ),
+        TcpProbe::Refused => refused(addr),
         TcpProbe::NoAnswer => format!(
             "Neither UDP nor TCP at {addr} answered: the machine is down or cut off, or the process hangs (stopped, swapped out). \
              Ping the machine; if it answers, look at the process there (state T: stopped; D: waits for a disk)."

@@ -123,6 +123,19 @@ fn each_cause_has_a_sentence_and_a_kind() {
 }
 
 #[test]
+fn a_verdict_by_refusals_names_them_and_the_accusers() {
+    let accusers = vec!["a".into(), "b".into(), "c".into()];
+    let cause = Cause::Refused { refusals: 2, since: Time::ZERO, accusers };
+    assert_eq!(kind(&cause, Some(State::Suspect)), "connections-refused");
+    let mut verdict = evidence(State::Dead, cause);
+    verdict.at = Time::from_start(Duration::from_millis(275));
+    assert_eq!(
+        words::sentence(&verdict, Some(State::Suspect), &people()),
+        "it refused 2 connections within 275ms and answered no ping, so a declared it failed; accused by a, b, c"
+    );
+}
+
+#[test]
 fn moments_are_told_on_the_wall_clock() {
     let clock = Clock { node_now: Time::from_start(Duration::from_secs(10)), unix_now_ns: 1_000_000_000_000 };
     let at = |seconds| clock.unix_ns(Time::from_start(Duration::from_secs(seconds)));

@@ -31,6 +31,12 @@ pub(super) fn sentence(evidence: &Evidence, before: Option<State>, people: &Peop
             people.own,
             accusers.join(", ")
         ),
+        Cause::Refused { refusals, since, accusers } => format!(
+            "it refused {refusals} connections within {} and answered no ping, so {} declared it failed; accused by {}",
+            span(evidence.at.since(*since)),
+            people.own,
+            accusers.join(", ")
+        ),
         Cause::DeclaredDead { by, incarnation, via } => {
             format!("{by} declared it failed (incarnation {incarnation}), heard {}", heard(*via, people))
         }

@@ -1,0 +1,358 @@
+//! Looking for oneself: is a member that is accused, or that refused a connection, still there?
+//!
+//! A process that dies while its machine lives has its port closed: the next connection is refused. That is evidence, where silence
+//! is not: a process that is stopped, starved or swapped out still has a kernel that accepts. So a refusal is followed up at once,
+//! and a member that hears an accusation looks for itself instead of waiting for its turn in the probe ring.
+//!
+//! A look is a ping by packet and one over TCP, at the same moment. Any sign of life ends it, and the accused hears with the
+//! ping that it is accused, so that it can refute within one round trip. When the connection is refused, others are asked to ping too,
+//! and after a short time for all these answers the refusal counts. The first one that counts makes an accusation, which goes to several members
+//! directly, so that they look as well. The second one, a quarter of a probe interval later, makes a verdict if enough others accuse the
+//! member too. `ARCHITECTURE.md` says why that is safe.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thane_wire::gossip::{Dead, Suspect};
+
+use super::Node;
+use super::probe::TCP_PING_PROTOCOL_MIN;
+use super::streams::Purpose;
+use crate::entry::Answered;
+use crate::event::{AnswerWay, Cause, Path, ProbeFailure, Relay, TcpProbe};
+use crate::member::State;
+use crate::notice::{Layer, Level};
+use crate::table::MemberId;
+use crate::time::Time;
+use crate::timers::{Timer, TimerKey};
+
+/// Most members that are looked at at one time.
+pub(super) const LOOKS_MAX: usize = 32;
+/// How often one look tries, at most.
+const TRIES_MAX: u32 = 6;
+/// Time from a refusal to the next try, as a part of the probe interval: a process that is restarted within it is never declared failed.
+const SPACING: f64 = 0.275;
+/// How many members are told of an accusation directly.
+const WITNESSES: usize = 6;
+/// How many of those that hear of an accusation from others than the accuser look for themselves, on average over the whole cluster.
+const HEARSAY_LOOKERS: f64 = 3.0;
+
+/// The looks under way, by their sequence numbers.
+pub(super) type Looks = BTreeMap<u32, Look>;
+
+/// One look, from its first try to its last.
+#[derive(Debug)]
+pub(super) struct Look {
+    target: Arc<str>,
+    addr: SocketAddr,
+    begun: Time,
+    /// When the last ping left.
+    asked: Time,
+    stage: Stage,
+    /// Ends the stage.
+    timer: TimerKey,
+    tries: u32,
+    /// Refusals that nobody's answer has contradicted.
+    refusals: u32,
+    /// When the first of them was.
+    refused_since: Time,
+    relays: Vec<Relay>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Until the next try.
+    Waiting,
+    /// A ping and a connection are under way.
+    Asking,
+    /// The connection was refused; an answer by packet, direct or through others, may still come.
+    Refused,
+}
+
+impl Look {
+    pub(super) fn check_invariants(&self) {
+        assert!(self.refusals <= self.tries && self.tries <= TRIES_MAX, "{self:?}");
+    }
+}
+
+impl Node {
+    /// How long an answer of this member is awaited before its absence is worth a look: a few of its usual round trips.
+    pub(super) fn look_after(&self, id: MemberId) -> Duration {
+        let longest = self.config.probe_timeout;
+        match self.table[id].answered().and_then(Answered::rtt) {
+            Some(rtt) => (rtt * 4).max(longest / 20).min(longest),
+            None => longest / 4,
+        }
+    }
+
+    /// Whether a connection to this member says anything.
+    pub(super) fn answers_over_tcp(&self, id: MemberId) -> bool {
+        self.config.tcp_pings && self.table[id].protocol_max() >= TCP_PING_PROTOCOL_MIN
+    }
+
+    // ---- why a look begins ----
+
+    /// A new suspicion of a member that is accused by somebody else. Those who hear it from the accuser itself look; of the many
+    /// that hear of it later only a few do, so that not all members of a large cluster turn to one at the same time.
+    pub(super) fn consider_looking(&mut self, id: MemberId, accuser: &str, via: Path) {
+        if !self.config.detector.look_for_yourself {
+            return;
+        }
+        let first_hand = match via {
+            Path::Packet(from) => {
+                self.table.find(accuser).is_some_and(|accuser| self.table[accuser].reached_at() == from)
+            }
+            Path::PushPull(_) => true,
+            Path::Local => return,
+        };
+        let others = self.table.live().saturating_sub(2).max(1);
+        if first_hand || self.rng.unit() < HEARSAY_LOOKERS / others as f64 {
+            // Not all in the same instant.
+            let delay = (self.config.probe_timeout / 20).mul_f64(self.rng.unit());
+            self.begin_look(id, Stage::Waiting, delay);
+        }
+    }
+
+    /// A probe's connection was refused while its ping is unanswered.
+    pub(super) fn probe_was_refused(&mut self, id: MemberId) {
+        if self.config.detector.refusals
+            && let Some(seq) = self.begin_look(id, Stage::Refused, self.look_after(id))
+        {
+            self.ask_relays(seq, id);
+        }
+    }
+
+    fn begin_look(&mut self, id: MemberId, stage: Stage, lasts: Duration) -> Option<u32> {
+        let entry = &self.table[id];
+        let (target, addr) = (entry.name.clone(), entry.reached_at());
+        let fits = id != self.own && entry.is_live() && self.answers_over_tcp(id);
+        if !fits
+            || self.held.is_some()
+            || self.looks.len() >= LOOKS_MAX
+            || self.looks.values().any(|look| look.target == target)
+        {
+            return None;
+        }
+        self.counters.looks += 1;
+        let seq = self.next_seq();
+        let timer = self.timers.set(self.now + lasts, Timer::LookStep { seq });
+        let look = Look {
+            target,
+            addr,
+            begun: self.now,
+            asked: self.now,
+            stage,
+            timer,
+            tries: u32::from(stage == Stage::Refused),
+            refusals: 0,
+            refused_since: self.now,
+            relays: Vec::new(),
+        };
+        self.looks.insert(seq, look);
+        Some(seq)
+    }
+
+    // ---- how it goes on ----
+
+    /// A stage of a look is over.
+    pub(super) fn look_step(&mut self, seq: u32) {
+        let Some(look) = self.looks.get(&seq) else { return };
+        let Some(id) = self.table.find(&look.target).filter(|id| self.table[*id].is_live()) else {
+            self.looks.remove(&seq);
+            return;
+        };
+        match look.stage {
+            Stage::Waiting if look.tries < TRIES_MAX => self.look_once(seq, id),
+            // Neither a word nor a refusal: that is for the probes and the suspicion to judge.
+            Stage::Waiting | Stage::Asking => {
+                self.looks.remove(&seq);
+            }
+            Stage::Refused => self.refusal_counts(seq, id),
+        }
+    }
+
+    fn enter(&mut self, seq: u32, stage: Stage, lasts: Duration) {
+        if let Some(look) = self.looks.get_mut(&seq) {
+            look.stage = stage;
+            self.timers.cancel(look.timer);
+            look.timer = self.timers.set(self.now + lasts, Timer::LookStep { seq });
+        }
+    }
+
+    fn look_once(&mut self, seq: u32, id: MemberId) {
+        self.enter(seq, Stage::Asking, self.config.probe_timeout);
+        let Some(look) = self.looks.get_mut(&seq) else { return };
+        look.tries += 1;
+        look.asked = self.now;
+        let (addr, target) = (look.addr, look.target.clone());
+        let ping = Bytes::from(self.encode_ping(seq, &target));
+        let checksum = self.checksum_for(id);
+        let entry = &self.table[id];
+        if let Some(suspicion) = entry.suspicion() {
+            let (incarnation, from) = (entry.incarnation, &suspicion.accusers()[0]);
+            let mut accusation = Vec::new();
+            Suspect { incarnation, node: &target, from }.encode(&mut accusation);
+            // The accusation comes first: then the answer to the ping can carry the refutation.
+            self.send(addr, checksum, &[accusation.into(), ping]);
+        } else {
+            self.send(addr, checksum, &[ping]);
+        }
+        // The stream stays open for as long as any, so that a member that was paused can still write its answer.
+        self.dial(addr, Purpose::Look { seq, target }, self.config.tcp_timeout);
+    }
+
+    /// The connection was refused. Its machine answers, so that packets have had their chance as well; yet they get a little more time.
+    pub(super) fn look_refused(&mut self, seq: u32) {
+        let Some(look) = self.looks.get(&seq).filter(|look| look.stage == Stage::Asking) else { return };
+        if !self.config.detector.refusals {
+            self.looks.remove(&seq);
+            return;
+        }
+        let Some(id) = self.table.find(&look.target) else { return };
+        self.enter(seq, Stage::Refused, self.look_after(id));
+        self.ask_relays(seq, id);
+    }
+
+    /// Others may reach it where we do not.
+    fn ask_relays(&mut self, seq: u32, id: MemberId) {
+        let own = self.own;
+        let relays = self.table.choose(&mut self.rng, self.config.indirect_checks, |other, entry| {
+            other != own && other != id && entry.state == State::Alive
+        });
+        for relay in &relays {
+            let message = self.encode_indirect_ping(seq, id, false);
+            let (to, checksum) = (self.table[*relay].reached_at(), self.checksum_for(*relay));
+            self.send(to, checksum, &[message.into()]);
+        }
+        if let Some(look) = self.looks.get_mut(&seq) {
+            let named =
+                relays.iter().map(|relay| Relay { name: self.table[*relay].name.clone(), nacked: false });
+            look.relays = named.collect();
+        }
+    }
+
+    /// Nobody has contradicted the refusal.
+    fn refusal_counts(&mut self, seq: u32, id: MemberId) {
+        self.enter(seq, Stage::Waiting, self.config.probe_interval.mul_f64(SPACING));
+        let Some(look) = self.looks.get_mut(&seq) else { return };
+        look.refusals += 1;
+        if look.refusals == 1 {
+            look.refused_since = self.now;
+            self.accuse_refusing(seq, id);
+        }
+        self.judge(id);
+    }
+
+    fn accuse_refusing(&mut self, seq: u32, id: MemberId) {
+        let Some(look) = self.looks.get(&seq) else { return };
+        let failure = ProbeFailure {
+            sent: look.begun,
+            relays: look.relays.clone(),
+            nacks: 0,
+            tcp: TcpProbe::Refused,
+            health: self.awareness.score(),
+        };
+        let (target, addr) = (look.target.clone(), look.addr);
+        self.notice(Level::Info, Layer::Memberlist, "probe_failed", Some(target.clone()), || {
+            format!("suspecting {target}: {addr} refuses connections and answers no ping")
+        });
+        let own = self.own_name();
+        let accusation = Suspect { incarnation: self.table[id].incarnation, node: &target, from: &own };
+        self.suspect(&accusation, Cause::ProbeFailed(failure), Path::Local);
+        self.tell_witnesses(id, &accusation);
+    }
+
+    /// Tells those who accuse the member too, and some others, so that these look for themselves.
+    fn tell_witnesses(&mut self, id: MemberId, accusation: &Suspect<'_>) {
+        let own = self.own;
+        let Some(suspicion) = self.table[id].suspicion() else { return };
+        let alive = |it: &MemberId| *it != own && *it != id && self.table[*it].state == State::Alive;
+        let mut told: Vec<MemberId> =
+            suspicion.accusers().iter().filter_map(|name| self.table.find(name)).filter(alive).collect();
+        told.truncate(WITNESSES);
+        let more = self.table.choose(&mut self.rng, WITNESSES - told.len(), |other, entry| {
+            other != own && other != id && entry.state == State::Alive && !told.contains(&other)
+        });
+        told.extend(more);
+        let mut message = Vec::new();
+        accusation.encode(&mut message);
+        let message = Bytes::from(message);
+        for witness in told {
+            let (to, checksum) = (self.table[witness].reached_at(), self.checksum_for(witness));
+            self.send(to, checksum, std::slice::from_ref(&message));
+        }
+    }
+
+    // ---- how it ends ----
+
+    /// An answer with a look's number, by packet or over TCP. Says whether it was one.
+    pub(super) fn look_answered(&mut self, seq: u32, way: AnswerWay) -> bool {
+        let Some(look) = self.looks.remove(&seq) else { return false };
+        self.timers.cancel(look.timer);
+        self.counters.looks_answered += 1;
+        // Whether a packet came directly or through others cannot be told once they have been asked.
+        let asked_others = look.tries > 1 || look.stage == Stage::Refused;
+        let way = if way == AnswerWay::Direct && asked_others { AnswerWay::Relayed } else { way };
+        self.note_answer(&look.target, look.asked, way);
+        true
+    }
+
+    /// The member is gone, or has spoken: there is nothing to look for.
+    pub(super) fn look_over(&mut self, name: &str) {
+        self.looks.retain(|_, look| *look.target != *name);
+    }
+
+    /// A packet from this address: whoever is there lives.
+    pub(super) fn heard_from(&mut self, from: SocketAddr) {
+        self.looks.retain(|_, look| look.addr != from);
+    }
+
+    /// What was seen before a pause of ours proves nothing after it.
+    pub(super) fn abandon_looks(&mut self) {
+        self.looks.clear();
+    }
+
+    /// Declares a member failed that has refused us often enough, by the number of others that accuse it.
+    pub(super) fn judge(&mut self, id: MemberId) {
+        let entry = &self.table[id];
+        let (name, incarnation) = (entry.name.clone(), entry.incarnation);
+        let Some(look) = self.looks.values().find(|look| look.target == name) else { return };
+        let Some(suspicion) = entry.suspicion() else { return };
+        let own = self.own_name();
+        let others = suspicion.accusers().iter().filter(|accuser| **accuser != own).count();
+        let (refusals, since) = (look.refusals, look.refused_since);
+        if refusals < self.refusals_needed(id, others) || self.too_many_refuse() {
+            return;
+        }
+        let accusers = suspicion.accusers().to_vec();
+        self.counters.verdicts_by_refusal += 1;
+        self.notice(Level::Info, Layer::Memberlist, "refused_verdict", Some(name.clone()), || {
+            format!("{name} has refused {refusals} connections, {others} others accuse it too; it is failed")
+        });
+        let cause = Cause::Refused { refusals, since, accusers };
+        self.dead(&Dead { incarnation, node: &name, from: &own }, cause, Path::Local);
+    }
+
+    /// How many refusals it takes. The fewer others speak against the member, the more; if there is nobody who could, three.
+    fn refusals_needed(&self, id: MemberId, others: usize) -> u32 {
+        let able = |it: &&MemberId| **it != self.own && **it != id && self.table[**it].state == State::Alive;
+        let possible = self.table.ring().iter().filter(able).take(2).count();
+        let needed = match others {
+            _ if possible == 0 => 3,
+            _ if others >= possible => 2,
+            1.. => 4,
+            0 => TRIES_MAX,
+        };
+        // Whoever has reason to doubt itself needs more.
+        if self.awareness.score() > 0 { needed + 2 } else { needed }
+    }
+
+    /// Many at the same time: that is rather a network that refuses than so many processes that died.
+    fn too_many_refuse(&self) -> bool {
+        let refusing = self.looks.values().filter(|look| look.refusals > 0).count();
+        refusing > (self.table.known() / 3).clamp(2, LOOKS_MAX / 2)
+    }
+}

@@ -1,0 +1,321 @@
+//! A member that refuses connections, and looking for oneself: what counts against a member, and what speaks for it.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use thane_core::{Cause, Config, Detector, State, StreamFailure, TcpProbe};
+use thane_wire::gossip::{Ack, Message};
+
+use super::net::{Net, lan};
+use super::probing::{ack, asked, knowing, next_ping, prober};
+use super::support::{Bench, VERSIONS, addr_of, alive, encode, ms, ping, quiet, suspect};
+
+/// A node that does not probe by itself in these tests.
+fn listener() -> Config {
+    quiet("a", addr_of(1))
+}
+
+/// `b` is pinged and refuses the connection that follows; then time passes until that counts. Gives the number of the ping.
+fn refused_once(bench: &mut Bench) -> u32 {
+    let seq = loop {
+        let (target, seq) = next_ping(bench);
+        if target == addr_of(2) {
+            break seq;
+        }
+        bench.tell(&ack(seq));
+    };
+    assert!(bench.dials.is_empty(), "an answer has its time");
+    bench.run(ms(125));
+    refuse(bench);
+    seq
+}
+
+/// Refuses the connections to `b` that are under way.
+fn refuse(bench: &mut Bench) {
+    let dials = std::mem::take(&mut bench.dials);
+    assert!(!dials.is_empty() && dials.iter().all(|(_, to)| *to == addr_of(2)), "{dials:?}");
+    for (stream, _) in dials {
+        let refused = StreamFailure::Refused("connection refused".into());
+        bench.node.handle_stream_failed(bench.now, stream, refused);
+    }
+    bench.collect();
+}
+
+/// Refuses connections to `b` until it is declared failed, for at most `span`. How many it took, the first one included.
+fn refusals_until_failed(bench: &mut Bench, span_ms: u64) -> Option<u32> {
+    for _ in 0..span_ms {
+        bench.run(ms(1));
+        // All others are well.
+        for (to, message) in bench.take_messages() {
+            if let Ok(Message::Ping(ping)) = Message::decode(&message)
+                && to != addr_of(2)
+            {
+                bench.tell_from(to, &ack(ping.seq));
+            }
+        }
+        if bench.node.member("b").unwrap().state == State::Dead {
+            let evidence = bench.node.evidence("b");
+            let Cause::Refused { refusals, .. } = evidence.last().unwrap().cause else { return None };
+            return Some(refusals);
+        }
+        if bench.dials.iter().any(|(_, to)| *to == addr_of(2)) {
+            bench.dials.retain(|(_, to)| *to == addr_of(2));
+            refuse(bench);
+        }
+    }
+    None
+}
+
+fn state(bench: &Bench) -> State {
+    bench.node.member("b").unwrap().state
+}
+
+fn accusations(bench: &mut Bench) -> Vec<(SocketAddr, Bytes)> {
+    bench.take_messages().into_iter().filter(|(_, message)| message[0] == 3).collect()
+}
+
+#[test]
+fn a_refusal_asks_others_then_accuses_and_tells_witnesses_directly() {
+    let mut bench = knowing(prober(), &[VERSIONS; 9]);
+    let seq = refused_once(&mut bench);
+    let relays = asked(&mut bench);
+    assert_eq!(relays.len(), 3);
+    assert!(relays.iter().all(|(to, number, nack)| *to != addr_of(2) && *number != seq && !nack));
+    bench.run(ms(120));
+    assert_eq!(state(&bench), State::Alive, "the others have time to answer");
+    bench.run(ms(10));
+    assert_eq!(state(&bench), State::Suspect);
+    let evidence = bench.node.evidence("b");
+    let Cause::ProbeFailed(failure) = &evidence.last().unwrap().cause else { panic!("{evidence:?}") };
+    assert_eq!((failure.tcp, failure.relays.len()), (TcpProbe::Refused, 3));
+    let told = accusations(&mut bench);
+    assert_eq!(told.len(), 6, "{told:?}");
+    assert!(told.iter().all(|(to, message)| *to != addr_of(2) && *message == suspect("b", 1, "a")));
+}
+
+#[test]
+fn it_takes_more_refusals_the_fewer_others_accuse() {
+    // Members besides us and `b`, accusers among them, and the refusals after which `b` is failed.
+    let cases = [(0, 0, 3), (1, 0, 6), (1, 1, 2), (8, 0, 6), (8, 1, 4), (8, 2, 2), (8, 4, 2)];
+    for (others, accusers, wanted) in cases {
+        let case = format!("{others} others, of whom {accusers} accuse");
+        let mut bench = knowing(prober(), &vec![VERSIONS; others + 1]);
+        refused_once(&mut bench);
+        for accuser in 0..accusers {
+            bench.tell(&suspect("b", 1, &char::from(b'c' + accuser).to_string()));
+        }
+        assert_eq!(refusals_until_failed(&mut bench, 3900), Some(wanted), "{case}");
+        let evidence = bench.node.evidence("b");
+        let Cause::Refused { since, accusers: named, .. } = &evidence.last().unwrap().cause else { panic!() };
+        assert!(bench.now.since(*since) >= ms(275) * (wanted - 1), "{case}: they are apart");
+        assert_eq!(named.len(), (usize::from(accusers) + 1).min(3), "{case}: {named:?}");
+        assert_eq!(bench.node.counters().verdicts_by_refusal, 1, "{case}");
+    }
+}
+
+#[test]
+fn whoever_doubts_itself_needs_more() {
+    let mut bench = knowing(prober(), &[VERSIONS; 9]);
+    bench.tell(&suspect("a", 1, "x"));
+    bench.tell(&suspect("a", 2, "x"));
+    // So that answers on the way to `b` do not heal it.
+    while bench.node.stats().health_score < 7 {
+        let incarnation = bench.node.local().incarnation;
+        bench.tell(&suspect("a", incarnation, "x"));
+    }
+    refused_once(&mut bench);
+    assert!(bench.node.stats().health_score > 0);
+    bench.tell(&suspect("b", 1, "c"));
+    bench.tell(&suspect("b", 1, "d"));
+    assert_eq!(refusals_until_failed(&mut bench, 3000), Some(4));
+}
+
+/// Any sign of life ends a look, whatever was refused before it.
+#[test]
+fn whoever_speaks_is_not_failed_for_refusing() {
+    type Sign = fn(&mut Bench, u32);
+    let signs: [(&str, Sign); 6] = [
+        ("nothing", |_, _| {}),
+        ("the probe's ping is answered", |bench, seq| bench.tell_from(addr_of(77), &ack(seq))),
+        ("a packet comes from its address", |bench, _| bench.tell_from(addr_of(2), &ping("a", 5))),
+        ("it announces itself", |bench, _| bench.tell(&alive("b", 2, addr_of(2)))),
+        ("a relay reaches it", |bench, _| {
+            let relayed = asked(bench).first().expect("relays are asked").1;
+            bench.tell_from(addr_of(77), &ack(relayed));
+        }),
+        ("we were paused meanwhile", |bench, _| {
+            bench.now += ms(5000);
+            bench.node.handle_timeout(bench.now);
+            bench.collect();
+        }),
+    ];
+    for (case, sign) in signs {
+        let mut bench = knowing(prober(), &[VERSIONS; 9]);
+        let seq = refused_once(&mut bench);
+        sign(&mut bench, seq);
+        bench.tell(&suspect("b", 2, "c"));
+        bench.tell(&suspect("b", 2, "d"));
+        // Nobody dials again, so that nothing but the first refusal speaks against it.
+        bench.dials.clear();
+        bench.run(ms(126));
+        let accused = accusations(&mut bench).iter().any(|(_, message)| *message == suspect("b", 2, "a"));
+        assert_eq!(accused, case == "nothing", "{case}");
+        assert_eq!(bench.node.counters().verdicts_by_refusal, 0, "{case}");
+    }
+}
+
+#[test]
+fn who_hears_an_accusation_from_the_accuser_looks_and_tells_the_accused() {
+    let mut bench = knowing(listener(), &[VERSIONS; 30]);
+    bench.tell_from(addr_of(3), &suspect("b", 1, "c"));
+    bench.run(ms(26));
+    let [(stream, to)] = bench.dials[..] else { panic!("one dial: {:?}", bench.dials) };
+    assert_eq!(to, addr_of(2));
+    let told: Vec<Bytes> = bench.take_messages().into_iter().map(|(_, message)| message).collect();
+    assert_eq!(told[0], suspect("b", 1, "c"), "the accusation comes first: the answer can refute it");
+    let Ok(Message::Ping(asked)) = Message::decode(&told[1]) else { panic!("{told:?}") };
+    // It answers over TCP: we do not join the accusers.
+    let seq = asked.seq;
+    bench.node.handle_stream_connected(bench.now, stream);
+    bench.node.handle_stream_data(bench.now, stream, &ack(seq));
+    bench.run(ms(2000));
+    let counters = bench.node.counters();
+    assert_eq!((counters.looks, counters.looks_answered), (1, 1));
+    assert!(bench.node.evidence("b").iter().all(|piece| !matches!(piece.cause, Cause::ProbeFailed(_))));
+}
+
+#[test]
+fn silence_confirms_nothing() {
+    let mut bench = knowing(listener(), &[VERSIONS; 30]);
+    bench.tell_from(addr_of(3), &suspect("b", 1, "c"));
+    let before = bench.node.suspicion_ends("b");
+    bench.clear();
+    bench.run(ms(700));
+    assert_eq!(
+        (bench.dials.len(), accusations(&mut bench).len()),
+        (1, 1),
+        "one look, nothing said but to `b`"
+    );
+    assert_eq!(bench.node.suspicion_ends("b"), before);
+}
+
+#[test]
+fn of_many_that_hear_an_accusation_from_others_few_look() {
+    let mut lookers = 0;
+    for seed in 0..300 {
+        let mut bench = Bench::seeded(listener(), seed);
+        for n in 2..62 {
+            bench.tell(&alive(&format!("m{n}"), 1, addr_of(n)));
+        }
+        bench.tell(&suspect("m9", 1, "m8"));
+        bench.run(ms(26));
+        lookers += bench.dials.len();
+    }
+    // Three of the 59 others on average: 15 of 300.
+    assert!((5..32).contains(&lookers), "{lookers} of 300 looked");
+}
+
+#[test]
+fn an_accused_member_refutes_with_its_answer() {
+    let mut bench = Bench::new(quiet("b", addr_of(2)));
+    bench.take_gossip();
+    bench.clear();
+    let packet = bench.codec.seal_packet(
+        &[suspect("b", 1, "c"), ping("b", 9)],
+        thane_wire::packet::Checksum::Omit,
+        [0; 12],
+    );
+    bench.packet(addr_of(1), &packet);
+    let answer: Vec<Bytes> = bench.take_messages().into_iter().map(|(_, message)| message).collect();
+    assert_eq!(answer[0], encode(&Message::Ack(Ack { seq: 9, payload: None })));
+    let Ok(Message::Alive(refutation)) = Message::decode(&answer[1]) else { panic!("{answer:?}") };
+    assert_eq!((refutation.node, refutation.incarnation), ("b", 2));
+}
+
+#[test]
+fn when_many_refuse_at_once_it_is_rather_the_network() {
+    let names: Vec<String> = (2..11).map(|n| char::from(b'b' + n - 2).to_string()).collect();
+    // How many of nine refuse, and whether they are failed before their suspicions could have ended.
+    for (refusing, failed) in [(3, true), (6, false)] {
+        let mut bench = knowing(prober(), &[VERSIONS; 9]);
+        for name in &names[..refusing] {
+            let from = |n: u8| char::from(b'b' + n).to_string();
+            bench.tell_from(addr_of(9), &suspect(name, 1, &from(7)));
+            bench.tell_from(addr_of(10), &suspect(name, 1, &from(8)));
+        }
+        for _ in 0..2500 {
+            bench.run(ms(1));
+            for (stream, to) in std::mem::take(&mut bench.dials) {
+                if (2..2 + refusing as u8).any(|n| addr_of(n) == to) {
+                    let refused = StreamFailure::Refused("connection refused".into());
+                    bench.node.handle_stream_failed(bench.now, stream, refused);
+                }
+            }
+        }
+        let gone = names.iter().filter(|name| bench.node.member(name).unwrap().state == State::Dead).count();
+        assert_eq!(gone, if failed { refusing } else { 0 }, "{refusing} refuse");
+    }
+}
+
+#[test]
+fn without_the_rule_or_without_tcp_nothing_is_looked_at() {
+    let off = |detector| Config { detector, ..prober() };
+    let cases = [
+        ("Serf's rules", off(Detector::lifeguard()), VERSIONS),
+        (
+            "both rules off",
+            off(Detector { refusals: false, look_for_yourself: false, ..Detector::thane() }),
+            VERSIONS,
+        ),
+        ("no pings over TCP", Config { tcp_pings: false, ..prober() }, VERSIONS),
+        ("a member that knows none", prober(), [1, 2, 2, 2, 5, 5]),
+    ];
+    for (case, config, versions) in cases {
+        let mut bench = knowing(config, &[versions; 4]);
+        bench.tell_from(addr_of(3), &suspect("b", 1, "c"));
+        next_ping(&mut bench);
+        bench.run(ms(450));
+        assert_eq!(bench.dials, [], "{case}");
+        assert_eq!(bench.node.counters().looks, 0, "{case}");
+    }
+}
+
+#[test]
+fn news_of_a_death_go_out_at_once_but_not_without_limit() {
+    for spread_at_once in [true, false] {
+        let detector = Detector { spread_at_once, ..Detector::thane() };
+        let config = Config { gossip_interval: ms(200), detector, ..quiet("a", addr_of(1)) };
+        let mut bench = knowing(config, &[VERSIONS; 30]);
+        bench.run(ms(1));
+        for n in 0..20 {
+            let name = char::from(b'b' + n).to_string();
+            bench.tell(&super::support::dead(&name, 1, "z"));
+        }
+        let rounds = bench.node.counters().extra_gossip_rounds;
+        assert_eq!(rounds, u64::from(spread_at_once), "in one instant");
+        bench.run(ms(2000));
+        let rounds = bench.node.counters().extra_gossip_rounds;
+        assert_eq!(rounds, 2 * u64::from(spread_at_once), "what came after the first went with the second");
+    }
+}
+
+#[test]
+fn a_restart_within_a_moment_fails_nobody() {
+    for down in [50, 100, 200] {
+        let mut net = Net::joined(5);
+        for seed in 0..10 {
+            net.down.insert(2);
+            net.run(ms(down));
+            net.down.remove(&2);
+            net.nodes[2] = Bench::seeded(lan(2), 500 + seed);
+            net.nodes[2].now = net.now;
+            net.nodes[2].node.handle_timeout(net.now);
+            net.join(2, 3);
+            net.run(ms(7_000));
+            for at in [0, 1, 3, 4] {
+                let events = net.nodes[at].take_events();
+                assert!(!events.contains(&"failed:n2".to_owned()), "down {down} ms, node {at}: {events:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! How soon a crash is known, to the first member and to the last, by Serf's rules and by ours, and how often a member that lives is
+//! taken for failed. `ARCHITECTURE.md`, "Finding failures", says why the faster rules are safe; here it is measured.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and tells what it measured"
+)]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use thane_core::{Config, Detector, Event, Output, Replay, Time};
+use thane_sim::{Crash, HostId, Observer, ProcessId, Quality, World};
+
+/// Who was declared failed, where and when.
+#[derive(Debug, Default)]
+struct Failures {
+    told: Vec<(Time, HostId, String)>,
+}
+
+impl Observer for Failures {
+    fn output(&mut self, at: Time, process: ProcessId, output: &Output) {
+        if let Output::Event(Event::Failed(change)) = output {
+            self.told.push((at, process.host, change.member.name.to_string()));
+        }
+    }
+}
+
+type Cluster = World<Failures>;
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A cluster at rest in which everybody knows everybody; node `i` follows the rules that `rules` gives for it.
+fn cluster(seed: u64, nodes: usize, quality: Quality, rules: impl Fn(usize) -> Detector) -> Cluster {
+    let mut world = World::observed(seed, Quality::good(), Failures::default());
+    let hosts: Vec<HostId> = (0..nodes)
+        .map(|number| {
+            let mut config = Config::lan(format!("n{number}"), world.next_addr());
+            config.detector = rules(number);
+            config.compression = false;
+            world.add_host(config)
+        })
+        .collect();
+    let first = world.addr(hosts[0]);
+    for &host in &hosts {
+        world.start(host);
+        if host != hosts[0] {
+            world.command(host, |node, now| node.join(now, &[first], Replay::Ignore).unwrap()).unwrap();
+        }
+        world.run_for(ms(37));
+    }
+    let all_know = |world: &Cluster| all_hold(world, nodes, &[]);
+    assert!(world.run_until(ms(200_000), all_know), "{nodes} nodes find each other");
+    world.run_for(ms(5_000 + seed * 37 % 1000));
+    assert_eq!(world.observer().told, [], "nobody fails in a healthy cluster");
+    world.network_mut().quality = quality;
+    world
+}
+
+fn hosts(world: &Cluster, nodes: usize) -> Vec<HostId> {
+    world.hosts().take(nodes).collect()
+}
+
+/// Whether all running nodes take so many for alive or suspect.
+fn all_hold(world: &Cluster, live: usize, down: &[HostId]) -> bool {
+    let running = hosts(world, live + down.len()).into_iter().filter(|host| !down.contains(host));
+    running.filter_map(|host| world.node(host)).all(|node| node.stats().live == live)
+}
+
+/// After how long the first and the last member knew of the crash of the last node.
+fn crash(seed: u64, nodes: usize, how: Crash, rules: impl Fn(usize) -> Detector) -> (Duration, Duration) {
+    let mut world = cluster(seed, nodes, Quality::good(), rules);
+    let victim = world.hosts().last().unwrap();
+    let begun = world.now();
+    world.crash(victim, how);
+    let known = world.run_until(ms(60_000), |world| all_hold(world, nodes - 1, &[victim]));
+    assert!(known, "seed {seed}: a crash among {nodes} is found in a minute");
+    let told = &world.observer().told;
+    let of_victim: BTreeSet<HostId> = told.iter().map(|(_, host, _)| *host).collect();
+    assert!(told.iter().all(|(_, _, name)| *name == format!("n{}", nodes - 1)), "seed {seed}: {told:?}");
+    assert_eq!(of_victim.len(), nodes - 1);
+    let after = |at: Option<&Time>| at.unwrap().since(begun);
+    let times: Vec<Time> = told.iter().map(|(at, ..)| *at).collect();
+    (after(times.iter().min()), after(times.iter().max()))
+}
+
+/// The medians, over the seeds, of the times to the first and to the last member.
+fn medians(
+    nodes: usize,
+    seeds: u64,
+    how: Crash,
+    rules: impl Fn(usize) -> Detector + Copy,
+) -> (Duration, Duration) {
+    let median = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    };
+    let (first, last) = (0..seeds).map(|seed| crash(seed, nodes, how, rules)).unzip();
+    let (first, last) = (median(first), median(last));
+    println!("{nodes} nodes, {how:?}, {seeds} seeds: first after {first:?}, last after {last:?}");
+    (first, last)
+}
+
+/// Every other node follows Serf's rules.
+fn mixed(at: usize) -> Detector {
+    if at.is_multiple_of(2) { Detector::lifeguard() } else { Detector::thane() }
+}
+
+fn a_killed_process_is_known_to_all(nodes: usize, seeds: u64) {
+    let (_, serf) = medians(nodes, seeds, Crash::Process, |_| Detector::lifeguard());
+    let (_, thane) = medians(nodes, seeds, Crash::Process, |_| Detector::thane());
+    let (_, both) = medians(nodes, seeds, Crash::Process, mixed);
+    assert!(thane * 4 <= serf, "{nodes} nodes: {thane:?} is more than a quarter of Serf's {serf:?}");
+    assert!(both <= serf, "{nodes} nodes: half of them Serf's, {both:?}, is later than Serf's {serf:?}");
+}
+
+#[test]
+fn a_killed_process_is_known_to_few_in_a_quarter_of_serfs_time() {
+    for nodes in [2, 3, 5, 10] {
+        a_killed_process_is_known_to_all(nodes, 60);
+    }
+}
+
+#[test]
+fn a_killed_process_is_known_to_many_in_a_quarter_of_serfs_time() {
+    a_killed_process_is_known_to_all(50, 10);
+    a_killed_process_is_known_to_all(100, 5);
+}
+
+#[test]
+fn a_machine_that_dies_silently_is_found_as_by_serf() {
+    let (_, serf) = medians(10, 60, Crash::Machine, |_| Detector::lifeguard());
+    let (_, thane) = medians(10, 60, Crash::Machine, |_| Detector::thane());
+    assert!(thane.abs_diff(serf) < ms(700), "{thane:?}, with Serf's rules {serf:?}");
+}
+
+#[test]
+fn where_no_connection_is_tried_a_killed_process_is_as_silent_as_a_machine() {
+    let deaf = Detector { refusals: false, ..Detector::thane() };
+    let (first, _) = medians(10, 20, Crash::Process, |_| deaf);
+    assert!(first > ms(4_000), "no suspicion may end before its shortest time: {first:?}");
+}
