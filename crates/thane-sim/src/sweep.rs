@@ -27,6 +27,12 @@ pub struct Summary {
     pub events_sent: u64,
     /// How often an operator had to join parts that knew nothing of each other.
     pub operator_joins: u64,
+    /// How often an operator had to start a process anew.
+    pub operator_restarts: u64,
+    /// Queries asked while there were faults.
+    pub queries_asked: u64,
+    /// Changes of keys that all members carried out while there were faults.
+    pub keys_rotated: u64,
     /// Virtual time that passed.
     pub virtual_time: Duration,
     /// Runs that did not, in order of their seeds, each made small.
@@ -41,6 +47,9 @@ impl Summary {
         self.healed_as_typical += usize::from(report.healing <= report.healing_typical);
         self.events_sent += report.events_sent;
         self.operator_joins += report.operator_joins;
+        self.operator_restarts += report.operator_restarts;
+        self.queries_asked += report.queries_asked;
+        self.keys_rotated += report.keys_rotated;
         self.virtual_time += report.virtual_time;
     }
 
@@ -70,7 +79,15 @@ impl fmt::Display for Summary {
             self.healing_quantile(1.0),
             self.healed_as_typical
         )?;
-        writeln!(f, "user events {}, joins by an operator {}", self.events_sent, self.operator_joins)?;
+        writeln!(
+            f,
+            "user events {}, queries {}, keys changed {}; joins by an operator {}, restarts {}",
+            self.events_sent,
+            self.queries_asked,
+            self.keys_rotated,
+            self.operator_joins,
+            self.operator_restarts
+        )?;
         for (name, count) in self.tally.iter() {
             writeln!(f, "  {name:>20} {count}")?;
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use thane_core::{CommandError, Config, Interner, Node, OpId, Output, StreamId, Time};
+use thane_core::{CommandError, Config, Interner, Keyring, Node, OpId, Output, StreamId, Time};
 
 use crate::byzantine::Peer;
 use crate::clock::Clock;
@@ -347,6 +347,8 @@ pub(crate) struct Host {
     pub(crate) slowdowns: u64,
     /// Whether the next input that waits for a slow machine is under way.
     pub(crate) working: bool,
+    /// Whether its last process ended because its own core told it to.
+    pub(crate) was_stopped: bool,
     /// What its processes leave to the next ones.
     pub(crate) disk: Option<Box<Disk>>,
     /// While its exchange with the others is blocked.
@@ -447,6 +449,7 @@ impl<O: Observer> World<O> {
             each_takes: Duration::ZERO,
             slowdowns: 0,
             working: false,
+            was_stopped: false,
             gate: None,
             wake: None,
             spins: 0,
@@ -720,6 +723,16 @@ impl<O: Observer> World<O> {
         self.hosts[host.index()].config.advertise
     }
 
+    /// Whether the last process on a host ended because its own core told it to.
+    pub fn was_stopped(&self, host: HostId) -> bool {
+        self.hosts[host.index()].was_stopped
+    }
+
+    /// Gives a host other keys, for the processes that are started on it from now on. A key ring file on its disk has its own.
+    pub fn set_keyring(&mut self, host: HostId, keyring: Keyring) {
+        self.hosts[host.index()].config.keyring = keyring;
+    }
+
     /// The name of a host's processes.
     pub fn name(&self, host: HostId) -> &str {
         &self.hosts[host.index()].config.name
@@ -762,6 +775,7 @@ impl<O: Observer> World<O> {
         let process = ProcessId { host, life: it.life };
         it.paused_until = None;
         it.working = false;
+        it.was_stopped = ending == Ending::Stopped;
         it.deferred.clear();
         it.gate = None;
         it.wake = None;

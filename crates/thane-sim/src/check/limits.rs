@@ -7,6 +7,9 @@ use thane_core::Time;
 use super::{Checker, Limits, Observation};
 use crate::world::ProcessId;
 
+/// Names that one message may bring.
+const FORGED_NAMES_A_MESSAGE: usize = 50;
+
 /// **Queues and tables stay within their limits**: a node lists no more members than there are names; its queue of
 /// statements about members holds at most one a member; Serf's queues stay within twice the configured depth; the health score
 /// stays below the configured worst; and whatever else others can fill stays within the limit that the core names for it
@@ -14,6 +17,8 @@ use crate::world::ProcessId;
 #[derive(Debug, Default)]
 pub struct WithinLimits {
     names: BTreeSet<String>,
+    /// Names that may have been forged.
+    forged: usize,
     limits: BTreeMap<ProcessId, Limits>,
 }
 
@@ -35,7 +40,7 @@ impl Checker for WithinLimits {
             }
             Observation::State { stats, .. } => {
                 let Some(limits) = self.limits.get(&process) else { return Ok(()) };
-                let names = self.names.len();
+                let names = self.names.len() + self.forged;
                 let depth = if limits.min_queue_depth > 0 {
                     limits.min_queue_depth.max(2 * stats.members)
                 } else {
@@ -63,5 +68,11 @@ impl Checker for WithinLimits {
             },
             _ => Ok(()),
         }
+    }
+
+    fn survives_forgery(&mut self, messages: usize) -> bool {
+        // A message that is changed names as many as fit one packet.
+        self.forged += messages * FORGED_NAMES_A_MESSAGE;
+        true
     }
 }

@@ -170,6 +170,10 @@ impl Checker for LeftStaysLeft {
         }
         Ok(())
     }
+
+    fn survives_forgery(&mut self, _: usize) -> bool {
+        false
+    }
 }
 
 /// **Nobody is given up**: a member that a node once held for alive or failed it goes on listing, or goes on looking for, until
@@ -240,6 +244,10 @@ impl Checker for NobodyIsGivenUp {
         }
         Ok(())
     }
+
+    fn survives_forgery(&mut self, _: usize) -> bool {
+        false
+    }
 }
 
 /// **Peace is quiet**: while there is no fault at all, nobody who runs is suspected or held to have failed.
@@ -292,5 +300,9 @@ impl Checker for NeverStopsItself {
             Observation::AskedToStop(reason) => Err(reason.to_string()),
             _ => Ok(()),
         }
+    }
+
+    fn survives_forgery(&mut self, _: usize) -> bool {
+        false
     }
 }

@@ -117,6 +117,12 @@ pub trait Checker: fmt::Debug {
     /// # Errors
     /// What breaks the rule.
     fn see(&mut self, at: Time, process: ProcessId, seen: &Observation) -> Result<(), String>;
+
+    /// From now on somebody who is believed may forge so many messages. Whether the rule holds all the same.
+    fn survives_forgery(&mut self, messages: usize) -> bool {
+        let _ = messages;
+        true
+    }
 }
 
 /// A rule was broken.
@@ -237,6 +243,11 @@ impl Watch {
     /// Takes the queries that were delivered since the last call.
     pub fn take_questions(&mut self) -> Vec<(ProcessId, QueryEvent)> {
         std::mem::take(&mut self.questions)
+    }
+
+    /// From now on somebody who is believed may forge so many messages: rules that hold only among the honest are given up.
+    pub fn expect_forgery(&mut self, messages: usize) {
+        self.checkers.retain_mut(|checker| checker.survives_forgery(messages));
     }
 
     /// Adds a line to the history: what the scenario did.

@@ -99,7 +99,37 @@ impl Hosts {
     }
 }
 
+impl Hosts {
+    fn named(&mut self) -> &mut [HostId] {
+        match self {
+            Self::All => &mut [],
+            Self::Only(some) | Self::AllBut(some) => some,
+        }
+    }
+
+    /// The same without those that `map` drops. `None` when none is left.
+    fn with_hosts(&self, map: impl Fn(HostId) -> Option<HostId>) -> Option<Self> {
+        let moved = |some: &[HostId]| some.iter().filter_map(|host| map(*host)).collect::<Vec<_>>();
+        match self {
+            Self::All => Some(Self::All),
+            Self::Only(some) => Some(moved(some)).filter(|some| !some.is_empty()).map(Self::Only),
+            Self::AllBut(some) => Some(Self::AllBut(moved(some))),
+        }
+    }
+}
+
 impl LinkFault {
+    /// The hosts that it names.
+    pub(crate) fn hosts_mut(&mut self) -> Vec<&mut HostId> {
+        self.from.named().iter_mut().chain(self.to.named()).collect()
+    }
+
+    /// The same between other hosts. `None` when one side has none left.
+    pub(crate) fn with_hosts(&self, map: impl Fn(HostId) -> Option<HostId>) -> Option<Self> {
+        let (from, to) = (self.from.with_hosts(&map)?, self.to.with_hosts(&map)?);
+        Some(Self { from, to, ..self.clone() })
+    }
+
     /// What these hosts send to those is changed so.
     pub fn between(from: Hosts, to: Hosts, effect: Effect) -> Self {
         Self { from, to, both_ways: false, effect, flapping: None }

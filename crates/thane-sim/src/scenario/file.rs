@@ -69,11 +69,20 @@ impl Action {
             | Self::Pause(host, _)
             | Self::UserEvent(host)
             | Self::SetTags(host)
+            | Self::Clock(host, _)
+            | Self::Disk(host, _)
+            | Self::Slow(host, ..)
+            | Self::Block(host, _)
+            | Self::BreakDisk(host, ..)
+            | Self::Restart(host)
+            | Self::Query(host)
+            | Self::RotateKeys(host)
             | Self::Leave(host) => vec![host],
+            Self::Fault(fault, _) => fault.hosts_mut(),
             Self::Partition(side) => side.iter_mut().collect(),
             Self::CutOneWay(from, to) => vec![from, to],
             Self::ForceLeave { by, target, .. } => vec![by, target],
-            Self::Heal => Vec::new(),
+            Self::Heal | Self::Topology(_) | Self::Byzantine(_) => Vec::new(),
         }
     }
 
@@ -82,6 +91,9 @@ impl Action {
         if let Self::Partition(side) = self {
             let side: Vec<HostId> = side.iter().filter_map(|host| map(*host)).collect();
             return (!side.is_empty()).then_some(Self::Partition(side));
+        }
+        if let Self::Fault(fault, span) = self {
+            return Some(Self::Fault(fault.with_hosts(map)?, *span));
         }
         let mut moved = self.clone();
         for host in moved.hosts_mut() {

@@ -1,5 +1,6 @@
 //! A mix of faults drawn from a seed, and the run of it under all checkers.
 
+mod deeds;
 mod draw;
 mod file;
 mod order;
@@ -13,8 +14,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thane_core::{Prune, Replay, Time};
 
+use crate::byzantine::Byzantine;
 use crate::check::{Violation, Watch};
-use crate::network::Quality;
+use crate::clock::Clock;
+use crate::disk::DiskFault;
+use crate::network::{LinkFault, Quality, Topology};
 use crate::trace::TraceHash;
 use crate::world::{Crash, HostId, Tally, World};
 
@@ -59,7 +63,7 @@ pub enum Profile {
 
 /// One thing done to the world. What is not possible when its time comes (say, to pause a process that is not running) is
 /// left out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Start a process, which joins through others until it succeeds.
@@ -72,8 +76,31 @@ pub enum Action {
     Partition(Vec<HostId>),
     /// Cut one direction.
     CutOneWay(HostId, HostId),
-    /// End all partitions and cuts.
+    /// End all partitions, cuts and faults between some hosts.
     Heal,
+    /// Put hosts where they are, at the beginning.
+    Topology(Topology),
+    /// Give a host a clock that goes wrong, before anything runs on it.
+    Clock(HostId, Clock),
+    /// Give a host a disk, on which its processes keep a snapshot and their key ring; with true, who left is to look for the
+    /// others all the same.
+    Disk(HostId, bool),
+    /// Change what some hosts send to some others, for this long.
+    Fault(LinkFault, #[serde(with = "crate::span")] Duration),
+    /// Let a machine take so long over each input, for this long.
+    Slow(HostId, #[serde(with = "crate::span")] Duration, #[serde(with = "crate::span")] Duration),
+    /// Let whatever a process exchanges with others wait, for this long, while its timers go on.
+    Block(HostId, #[serde(with = "crate::span")] Duration),
+    /// Break a host's disk, for this long.
+    BreakDisk(HostId, DiskFault, #[serde(with = "crate::span")] Duration),
+    /// Start a process with the files of the last one.
+    Restart(HostId),
+    /// Let a peer begin to send what no node would, until all faults stop.
+    Byzantine(Byzantine),
+    /// Ask all members something.
+    Query(HostId),
+    /// Bring a new key in and the old one out, each step when the last one was done by all.
+    RotateKeys(HostId),
     /// Send a user event.
     UserEvent(HostId),
     /// Change the tags.
@@ -93,7 +120,7 @@ pub enum Action {
 }
 
 /// An action and its time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Planned {
     /// When.
@@ -169,6 +196,12 @@ pub struct Report {
     pub healing_typical: Duration,
     /// How often an operator had to join parts that knew nothing of each other.
     pub operator_joins: u64,
+    /// How often an operator had to start a process anew because it lacked the keys of the others, or lost its name to a liar.
+    pub operator_restarts: u64,
+    /// Queries asked while there were faults.
+    pub queries_asked: u64,
+    /// Changes of keys that all members carried out while there were faults.
+    pub keys_rotated: u64,
     /// User events sent.
     pub events_sent: u64,
     /// Virtual time that passed.

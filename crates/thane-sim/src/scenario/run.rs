@@ -10,6 +10,7 @@ use thane_core::{
     Config, Key, KeyReport, Keyring, LifeState, Member, OpId, Outcome, Prune, Replay, Status, Tags, Time,
 };
 
+use super::deeds::Rotation;
 use super::{Action, Failure, FailureCause, Prepare, Profile, Report, Scenario};
 use crate::bounds::{convergence_bound, event_spread_bound, typical_healing};
 use crate::check::agreement::{Truth, disagreements, events_agree};
@@ -24,6 +25,8 @@ const TICK: Duration = Duration::from_millis(250);
 const LOOK: Duration = Duration::from_millis(500);
 /// A process that could join nobody tries again after this long, as `retry-join` does.
 const JOIN_RETRY: Duration = Duration::from_secs(5);
+/// How long the last vote about a name takes at most.
+const VOTE_TIME: Duration = Duration::from_secs(15);
 /// The cluster agrees when it has done so for this long.
 const STEADY: Duration = Duration::from_secs(10);
 
@@ -49,7 +52,7 @@ pub(super) fn run(scenario: &Scenario, prepare: &Prepare<'_>) -> Result<Report, 
 
 /// How far a process has come with joining the others.
 #[derive(Debug, Clone, Copy)]
-enum Joining {
+pub(super) enum Joining {
     /// It is the first of all, or has joined.
     Done,
     /// The command is under way.
@@ -60,11 +63,13 @@ enum Joining {
 
 /// What is known of the process on a host besides its node.
 #[derive(Debug, Clone, Copy)]
-struct Program {
-    process: ProcessId,
-    joining: Joining,
+pub(super) struct Program {
+    pub(super) process: ProcessId,
+    pub(super) joining: Joining,
     /// The Lamport time from which on it hears all user events.
-    listens_from: u64,
+    pub(super) listens_from: u64,
+    /// What was before this Lamport time it has dealt with in an earlier life.
+    pub(super) dealt_with: u64,
 }
 
 pub(super) struct Run<'a> {
@@ -84,7 +89,21 @@ pub(super) struct Run<'a> {
     /// Commands about keys that have ended, with what the members said.
     pub(super) key_reports: BTreeMap<(ProcessId, OpId), KeyReport>,
     pub(super) sent: u64,
+    /// The keys with which processes are started.
+    pub(super) keys: Keyring,
+    /// New keys that were made.
+    pub(super) keys_made: u8,
+    pub(super) rotation: Option<Rotation>,
+    pub(super) keys_rotated: u64,
+    pub(super) asked: u64,
+    /// Byzantine peers.
+    pub(super) liars: u32,
+    /// Whether one of them is believed, and what it tells may be found anywhere.
+    pub(super) forged: bool,
+    /// What was heard of events up to this time is not held against anybody, since somebody may have forged it.
+    events_from: u64,
     operator_joins: u64,
+    pub(super) operator_restarts: u64,
 }
 
 impl<'a> Run<'a> {
@@ -109,7 +128,16 @@ impl<'a> Run<'a> {
             heard_leaving: BTreeSet::new(),
             key_reports: BTreeMap::new(),
             sent: 0,
+            keys: config(scenario, "keys".into(), ([10, 0, 0, 1], 1).into()).keyring,
+            keys_made: 0,
+            rotation: None,
+            keys_rotated: 0,
+            asked: 0,
+            liars: 0,
+            forged: false,
+            events_from: 0,
             operator_joins: 0,
+            operator_restarts: 0,
         }
     }
 
@@ -118,6 +146,10 @@ impl<'a> Run<'a> {
         let healed_at = self.world.now();
         self.peace()?;
         let healing = self.agree("members")?.since(healed_at);
+        if self.forged {
+            let times = self.running().into_iter().filter_map(|host| self.world.node(host));
+            self.events_from = times.map(|node| node.stats().event_time).max().unwrap_or(0);
+        }
         self.calm(true);
         self.good_order()?;
         let config = self.config();
@@ -128,6 +160,9 @@ impl<'a> Run<'a> {
             healing,
             healing_typical: typical_healing(config, self.hosts.len()),
             operator_joins: self.operator_joins,
+            operator_restarts: self.operator_restarts,
+            queries_asked: self.asked,
+            keys_rotated: self.keys_rotated,
             events_sent: self.sent,
             virtual_time: self.world.now().since_start(),
             trace: self.world.trace_hash(),
@@ -159,11 +194,21 @@ impl<'a> Run<'a> {
         let network = self.world.network_mut();
         network.quality = Quality::good();
         network.heal();
+        self.world.end_byzantine();
+        if self.forged {
+            // The last votes about names end.
+            self.run_to(self.world.now() + VOTE_TIME)?;
+        }
+        while self.hosts.iter().any(|host| self.world.is_paused(*host) || self.world.is_blocked(*host)) {
+            self.run_to(self.world.now() + TICK)?;
+        }
+        self.rekey_the_locked_out()?;
+        self.restart_the_impersonated();
         if self.programs.is_empty() {
             // Nobody is left to agree with anybody.
             self.start(self.hosts[0]);
         }
-        while self.hosts.iter().any(|host| self.world.is_paused(*host) || self.is_joining(*host)) {
+        while self.hosts.iter().any(|host| self.is_joining(*host)) {
             self.run_to(self.world.now() + TICK)?;
         }
         self.join_strangers()
@@ -220,7 +265,7 @@ impl<'a> Run<'a> {
                 .running()
                 .into_iter()
                 .filter_map(|host| self.programs.get(&host))
-                .map(|program| (program.process, program.listens_from))
+                .map(|program| (program.process, program.listens_from.max(self.events_from)))
                 .collect();
             let differences = events_agree(self.world.observer().delivered(), &listening);
             if differences.is_empty() {
@@ -250,7 +295,7 @@ impl<'a> Run<'a> {
             let name = self.world.name(host).to_owned();
             let Some(node) = self.world.node(host) else {
                 let ending = self.endings.get(&host).copied().unwrap_or(Ending::Stopped);
-                let ever_left = self.ever_left.contains(&host);
+                let ever_left = self.forged || self.ever_left.contains(&host);
                 let leave_was_heard = self.heard_leaving.contains(&host);
                 truth.insert(name, Truth::Ended { ending, ever_left, leave_was_heard });
                 continue;
@@ -258,12 +303,17 @@ impl<'a> Run<'a> {
             if node.life_state() != LifeState::Alive {
                 return vec![format!("{name} is about to leave")];
             }
-            let view: Vec<Member> = node.members().collect();
+            let is_told_of = |member: &Member| !self.forged || self.is_name_of_host(&member.name);
+            let view: Vec<Member> = node.members().filter(is_told_of).collect();
             let (at, life) = (self.world.now(), self.programs[&host].process);
             truth.insert(name.clone(), Truth::Runs(life, node.local()));
             views.insert(name, self.world.observer_mut().through_tamper(at, life, view));
         }
         disagreements(&truth, &views)
+    }
+
+    fn is_name_of_host(&self, name: &str) -> bool {
+        self.hosts.iter().any(|host| self.world.name(*host) == name)
     }
 
     /// Parts of the cluster that know nothing of each other cannot find each other: an operator joins them. Two running
@@ -305,12 +355,16 @@ impl<'a> Run<'a> {
     fn start(&mut self, host: HostId) {
         let process = self.world.start(host);
         let first = self.started.is_empty();
+        let joining = if first { Joining::Done } else { Joining::RetryAt(self.world.now()) };
+        let listens_from = if first { 0 } else { u64::MAX };
+        self.begin_program(host, Program { process, joining, listens_from, dealt_with: 0 });
+    }
+
+    pub(super) fn begin_program(&mut self, host: HostId, program: Program) {
         self.started.insert(host);
         self.endings.remove(&host);
         self.heard_leaving.remove(&host);
-        let joining = if first { Joining::Done } else { Joining::RetryAt(self.world.now()) };
-        let listens_from = if first { 0 } else { u64::MAX };
-        self.programs.insert(host, Program { process, joining, listens_from });
+        self.programs.insert(host, program);
         self.look_after_programs();
     }
 
@@ -335,10 +389,12 @@ impl<'a> Run<'a> {
         for host in gone {
             self.programs.remove(&host);
             // Crashes are noted where they are made: what ends by itself has left.
-            self.endings.entry(host).or_insert(Ending::Left);
+            let stopped = self.world.was_stopped(host);
+            self.endings.entry(host).or_insert(if stopped { Ending::Stopped } else { Ending::Left });
         }
         self.answer_questions();
         self.joins_done();
+        self.go_on_with_keys();
         let now = self.world.now();
         let due: Vec<HostId> = self
             .programs
@@ -347,6 +403,16 @@ impl<'a> Run<'a> {
             .map(|(host, _)| *host)
             .collect();
         for host in due {
+            let found = self.world.node(host).is_some_and(|node| node.stats().live > 1);
+            if let (true, Some(program)) = (found, self.programs.get_mut(&host))
+                && program.process.life > 1
+                && self.world.snapshot(host).is_some()
+            {
+                // It has found the others by itself.
+                program.joining = Joining::Done;
+                program.listens_from = self.world.node(host).map_or(0, |node| node.stats().event_time);
+                continue;
+            }
             // The first of all, and three others: an operator lists more than one.
             let others: Vec<HostId> = self.started.iter().copied().filter(|other| *other != host).collect();
             let mut to: Vec<SocketAddr> =
@@ -384,7 +450,7 @@ impl<'a> Run<'a> {
             program.joining = Joining::Done;
             let heard = self.world.node(process.host).map_or(0, |node| node.stats().event_time);
             program.listens_from = match self.scenario.parameters.replay {
-                Replay::Old => 0,
+                Replay::Old => program.dealt_with,
                 Replay::Ignore => heard,
             };
         }
@@ -426,6 +492,7 @@ impl<'a> Run<'a> {
                 }
             }
             Action::ForceLeave { by, target, prune } => self.force_leave(*by, *target, *prune),
+            more => self.act_on_more(more),
         }
     }
 
@@ -475,7 +542,7 @@ impl<'a> Run<'a> {
     }
 }
 
-fn config(scenario: &Scenario, name: String, addr: SocketAddr) -> Config {
+pub(super) fn config(scenario: &Scenario, name: String, addr: SocketAddr) -> Config {
     let parameters = &scenario.parameters;
     let mut config = match parameters.profile {
         Profile::Lan => Config::lan(name, addr),
