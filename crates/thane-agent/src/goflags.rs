@@ -103,13 +103,20 @@ pub(crate) struct FlagSet {
     about: &'static str,
     examples: Vec<&'static str>,
     flags: Vec<Flag>,
+    is_mixed: bool,
 }
 
 impl FlagSet {
     /// A command without flags so far. `usage_line` is what follows `Usage: thane `, `about` says in a sentence or
     /// more what the command does.
     pub(crate) fn new(command: &'static str, usage_line: &'static str, about: &'static str) -> Self {
-        Self { command, usage_line, about, examples: Vec::new(), flags: Vec::new() }
+        Self { command, usage_line, about, examples: Vec::new(), flags: Vec::new(), is_mixed: false }
+    }
+
+    /// Lets flags stand behind positional arguments too, up to a `--`. Serf's commands do not.
+    pub(crate) fn mixed(mut self) -> Self {
+        self.is_mixed = true;
+        self
     }
 
     /// Adds a line to the examples of the help.
@@ -174,8 +181,16 @@ impl FlagSet {
             .map(|flag| Entry { name: flag.name, value: flag.default.clone(), is_set: false })
             .collect();
         let mut rest = arguments;
+        let mut between = Vec::new();
         while let Some((argument, after)) = rest.split_first() {
-            let Some(dashed) = argument.strip_prefix('-').filter(|name| !name.is_empty()) else { break };
+            let Some(dashed) = argument.strip_prefix('-').filter(|name| !name.is_empty()) else {
+                if self.is_mixed {
+                    between.push(argument.clone());
+                    rest = after;
+                    continue;
+                }
+                break;
+            };
             rest = after;
             if dashed == "-" {
                 break;
@@ -207,7 +222,8 @@ impl FlagSet {
             };
             entry.set(value)?;
         }
-        Ok(Parsed { entries, arguments: rest.to_vec(), raw_arguments: Vec::new() })
+        between.extend_from_slice(rest);
+        Ok(Parsed { entries, arguments: between, raw_arguments: Vec::new() })
     }
 
     /// What to do about a mistake, where that takes more than the help; goes behind it.
@@ -395,6 +411,16 @@ impl Parsed {
     /// Whether the flag was given at all, be it with its default value.
     pub(crate) fn is_set(&self, name: &str) -> bool {
         self.entry(name).is_set
+    }
+
+    /// Whether there was nothing at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.arguments.is_empty() && self.entries.iter().all(|entry| !entry.is_set)
+    }
+
+    /// The same flags without positional arguments.
+    pub(crate) fn without_args(&self) -> Self {
+        Self { arguments: Vec::new(), raw_arguments: Vec::new(), ..self.clone() }
     }
 
     /// The positional arguments.

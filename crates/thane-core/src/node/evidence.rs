@@ -61,6 +61,12 @@ impl Node {
         Some(entry.suspicion()?.ends())
     }
 
+    /// Who accuses a suspect, the first accuser first. Empty for others.
+    pub fn accusers(&self, name: &str) -> Vec<Arc<str>> {
+        let suspicion = self.table.find(name).and_then(|id| self.table[id].suspicion());
+        suspicion.map(|suspicion| suspicion.accusers().to_vec()).unwrap_or_default()
+    }
+
     /// The last packet that could not be used.
     pub fn last_dropped_packet(&self) -> Option<&DroppedPacket> {
         self.last_dropped_packet.as_ref()

@@ -3,7 +3,10 @@
 //! What runs is the very core that the agent runs; the simulator's crate does everything but the talking. Each command of the group is
 //! one file here and one entry of [`COMMANDS`].
 
+mod compare;
+mod gallery;
 mod replay;
+mod run;
 mod sweep;
 
 use super::{Command, Failure, Output, Run};
@@ -12,10 +15,34 @@ use crate::goflags::{FlagSet, Parsed};
 /// The commands of the group, sorted by name.
 pub(super) const COMMANDS: &[Command] = &[
     Command {
+        name: "compare",
+        synopsis: "Set two settings beside each other, over the same seeds",
+        flags: compare::flags,
+        run: Run::Parsed(compare::run),
+    },
+    Command {
+        name: "keys",
+        synopsis: "List everything that can be set",
+        flags: gallery::keys_flags,
+        run: Run::Parsed(gallery::keys),
+    },
+    Command {
+        name: "list",
+        synopsis: "List the scenarios that are built in",
+        flags: gallery::list_flags,
+        run: Run::Parsed(gallery::list),
+    },
+    Command {
         name: "replay",
         synopsis: "Play a recorded life of an agent again, and tell why it decided as it did",
         flags: replay::flags,
         run: Run::Parsed(replay::run),
+    },
+    Command {
+        name: "run",
+        synopsis: "Simulate a cluster; the same as without a command",
+        flags: run::flags,
+        run: Run::Parsed(run::run),
     },
     Command {
         name: "sweep",
@@ -26,21 +53,21 @@ pub(super) const COMMANDS: &[Command] = &[
 ];
 
 pub(super) fn flags() -> FlagSet {
-    FlagSet::new(
+    run::with_runs(run::with_setup(FlagSet::new(
         "sim",
-        "sim COMMAND [flags]",
-        "Runs whole clusters on virtual machines with a virtual network, with the very code that an agent runs, in virtual\n\
-         time: hours pass in seconds. Everything is drawn from one number, the seed, and the same seed gives the same run.",
-    )
-    .example("thane sim sweep -seeds 100")
+        "sim [COMMAND] [flags] [SCENARIO|FILE.toml|KEY=VALUE]...",
+        "Tells what a cluster would do: with your settings, on such a network, when such things go wrong. It runs the very code that\n\
+         an agent runs, on virtual machines with a virtual network and in virtual time: minutes pass in seconds. Everything is\n\
+         drawn from one number, the seed; the same seed gives the same run. Without a command it is thane sim run.",
+    )))
+    .example("thane sim crash")
+    .example("thane sim -nodes 1000 -loss 0.05 -crash 10 -html report.html")
+    .example("thane sim -nodes 50 -fault 'partition 30% at 10s for 60s' -seeds 10")
+    .example("thane sim -profile wan -set suspicion_mult=4 -set zones=3 lossy")
+    .example("thane sim my-cluster.toml")
 }
 
-pub(super) fn run(parsed: &Parsed, _output: &mut Output) -> Result<(), Failure> {
-    match parsed.args() {
-        [] => Err(Failure::NothingToDo),
-        [other, ..] => Err(Failure::mendable(
-            format!("'{other}' is no command of thane sim"),
-            "'thane sim -h' lists them.",
-        )),
-    }
+/// Without a command it simulates what flags and arguments say; without those there is nothing to do.
+pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
+    if parsed.is_empty() { Err(Failure::NothingToDo) } else { run::run(parsed, output) }
 }

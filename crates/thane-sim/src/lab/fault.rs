@@ -1,0 +1,297 @@
+//! What goes wrong: `crash 10 at 10s`, `partition 30% at 10s for 60s`, `pause 5 at 10s for 8s every 30s`.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::values::{share, time, time_over_zero};
+use crate::span;
+
+/// A fault and its times, counted from when the cluster has formed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fault {
+    /// What happens.
+    pub kind: FaultKind,
+    /// To whom.
+    pub target: Target,
+    /// When.
+    pub at: Duration,
+    /// For how long; for good if there is none.
+    pub lasting: Option<Duration>,
+    /// How often: again and again until the end, each time to others; for a rolling restart and for flapping, the time from one
+    /// turn to the next.
+    pub every: Option<Duration>,
+}
+
+/// What a fault does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum FaultKind {
+    /// Processes end without a word; their hosts refuse connections. With a time they start again after it, knowing nothing.
+    Crash,
+    /// Machines go down with all that is on them: nobody gets any answer from there.
+    PowerLoss,
+    /// Members leave gracefully. With a time they come back after it.
+    Leave,
+    /// Processes stand still: stopped, swapped out or starved.
+    Pause,
+    /// One member after the other leaves, and comes back after the time given.
+    RollingRestart,
+    /// These members are split off from all others. Within each part all goes on.
+    Partition,
+    /// Each of these members is cut off from everybody and connected again, by turns.
+    Flapping,
+    /// Nothing that others send arrives at these members; what they send does.
+    Deaf,
+    /// Nothing that these members send arrives anywhere; what others send them does.
+    Mute,
+    /// A share of what these members send and receive is lost.
+    Loss(f64),
+    /// What these members send and receive takes longer by this much.
+    Delay(Duration),
+    /// New members join.
+    Join,
+}
+
+/// Whom a fault hits.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Target {
+    /// This many, drawn by chance.
+    Count(usize),
+    /// This share of the cluster, drawn by chance, rounded up.
+    Share(f64),
+    /// Exactly this member, by its number from 1: `node-3`.
+    Node(usize),
+    /// All of them.
+    All,
+}
+
+/// How the words of a kind are to be used.
+struct Words {
+    word: &'static str,
+    /// Without an end it makes no sense.
+    needs_span: bool,
+    /// Without a beat it makes no sense.
+    needs_beat: bool,
+}
+
+impl FaultKind {
+    /// Its word, and what else must be said.
+    fn words(self) -> Words {
+        let words = |word, needs_span, needs_beat| Words { word, needs_span, needs_beat };
+        match self {
+            Self::Crash => words("crash", false, false),
+            Self::PowerLoss => words("power-loss", false, false),
+            Self::Leave => words("leave", false, false),
+            Self::Pause => words("pause", true, false),
+            Self::RollingRestart => words("rolling-restart", true, true),
+            Self::Partition => words("partition", false, false),
+            Self::Flapping => words("flapping", true, true),
+            Self::Deaf => words("deaf", false, false),
+            Self::Mute => words("mute", false, false),
+            Self::Loss(_) => words("loss", false, false),
+            Self::Delay(_) => words("delay", false, false),
+            Self::Join => words("join", false, false),
+        }
+    }
+
+    /// Whether members are down because of it.
+    pub fn is_crash(self) -> bool {
+        matches!(self, Self::Crash | Self::PowerLoss)
+    }
+}
+
+/// An example of each, for messages.
+const EXAMPLES: &str = "crash 10 at 10s; power-loss node-3 at 10s for 1m; pause 5 at 10s for 8s every 30s; \
+                        leave 2 at 10s; rolling-restart all at 10s for 3s every 5s; partition 30% at 10s for 60s; \
+                        flapping 1 at 10s for 60s every 5s; deaf 1% at 10s; mute 1% at 10s; \
+                        loss 80% of 10 at 10s; delay 200ms of 5 at 10s for 1m; join 20 at 10s";
+
+impl Fault {
+    /// Reads a fault: its kind and whom it hits, then `at TIME`, `for TIME` and `every TIME` in any order. Without `at` it happens at 10 s.
+    ///
+    /// # Errors
+    /// What is wrong, as a sentence.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = |what: String| format!("{text:?}: {what}. Examples: {EXAMPLES}");
+        let mut words = text.split_whitespace();
+        let word = words.next().ok_or_else(|| wrong("it names no fault".to_owned()))?;
+        let kind = match word {
+            "crash" => FaultKind::Crash,
+            "power-loss" => FaultKind::PowerLoss,
+            "leave" => FaultKind::Leave,
+            "pause" => FaultKind::Pause,
+            "rolling-restart" => FaultKind::RollingRestart,
+            "partition" => FaultKind::Partition,
+            "flapping" => FaultKind::Flapping,
+            "deaf" => FaultKind::Deaf,
+            "mute" => FaultKind::Mute,
+            "join" => FaultKind::Join,
+            "loss" | "delay" => {
+                let amount = words.next().ok_or_else(|| wrong(format!("'{word}' needs an amount")))?;
+                if words.next() != Some("of") {
+                    return Err(wrong(format!("after '{word} {amount}' belongs 'of', and of whom")));
+                }
+                match word {
+                    "loss" => FaultKind::Loss(share(amount).map_err(wrong)?),
+                    _ => FaultKind::Delay(time_over_zero(amount).map_err(wrong)?),
+                }
+            }
+            other => return Err(wrong(format!("'{other}' is no fault that I know"))),
+        };
+        let whom = words.next().ok_or_else(|| wrong(format!("'{word}' does not say whom it hits")))?;
+        let mut fault = Self {
+            kind,
+            target: Target::parse(whom).map_err(wrong)?,
+            at: Duration::from_secs(10),
+            lasting: None,
+            every: None,
+        };
+        while let Some(when) = words.next() {
+            let Some(span) = words.next() else {
+                return Err(wrong(format!("'{when}' needs a time after it")));
+            };
+            match when {
+                "at" => fault.at = time(span).map_err(wrong)?,
+                "for" => fault.lasting = Some(time_over_zero(span).map_err(wrong)?),
+                "every" => fault.every = Some(time_over_zero(span).map_err(wrong)?),
+                other => return Err(wrong(format!("'{other}' stands where at, for or every belongs"))),
+            }
+        }
+        fault.check().map_err(wrong)?;
+        Ok(fault)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let Words { word, needs_span, needs_beat } = self.kind.words();
+        if needs_span && self.lasting.is_none() {
+            return Err(format!("'{word}' needs 'for TIME'"));
+        }
+        if needs_beat && self.every.is_none() {
+            return Err(format!("'{word}' needs 'every TIME'"));
+        }
+        if self.every.is_some_and(|every| every < Duration::from_millis(10)) {
+            return Err("every 10 ms is as often as it may be".to_owned());
+        }
+        if self.kind == FaultKind::Join && !matches!(self.target, Target::Count(_)) {
+            return Err("'join' needs the number of new members".to_owned());
+        }
+        if self.kind == FaultKind::Join && self.lasting.is_some() {
+            return Err("'join' has no end; who should go again can 'leave'".to_owned());
+        }
+        if self.kind == FaultKind::Partition && self.target == Target::All {
+            return Err("'partition all' splits nobody off".to_owned());
+        }
+        Ok(())
+    }
+
+    /// How long one time of it takes in a cluster of this size; `None` if it has no end.
+    pub(super) fn over_after(&self, nodes: usize) -> Option<Duration> {
+        match (self.kind, self.every) {
+            (FaultKind::RollingRestart, Some(every)) => {
+                let turns = u32::try_from(self.target.count(nodes)).unwrap_or(u32::MAX);
+                Some(every.saturating_mul(turns) + self.lasting?)
+            }
+            _ => self.lasting,
+        }
+    }
+
+    /// What the fault is, without its times.
+    pub fn title(&self) -> String {
+        let word = self.kind.words().word;
+        match self.kind {
+            FaultKind::Loss(share) => format!("{word} {}% of {}", share * 100.0, self.target),
+            FaultKind::Delay(by) => format!("{word} {} of {}", span::text(by), self.target),
+            _ => format!("{word} {}", self.target),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.title(), span::text(self.at))?;
+        if let Some(lasting) = self.lasting {
+            write!(f, " for {}", span::text(lasting))?;
+        }
+        if let Some(every) = self.every {
+            write!(f, " every {}", span::text(every))?;
+        }
+        Ok(())
+    }
+}
+
+impl Target {
+    fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!("'{text}' names nobody; write how many (10), a share (5%), one of them (node-3), or all")
+        };
+        if text == "all" {
+            return Ok(Self::All);
+        }
+        if text.ends_with('%') {
+            return share(text).map(Self::Share);
+        }
+        if let Some(number) = text.strip_prefix("node-") {
+            return number.parse().ok().filter(|number| *number > 0).map(Self::Node).ok_or_else(wrong);
+        }
+        text.parse().ok().filter(|count| *count > 0).map(Self::Count).ok_or_else(wrong)
+    }
+
+    /// How many of `nodes` it is.
+    pub fn count(&self, nodes: usize) -> usize {
+        match self {
+            Self::Count(count) => *count,
+            Self::Share(share) => (share * nodes as f64).ceil() as usize,
+            Self::Node(_) => 1,
+            Self::All => nodes,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Share(share) => write!(f, "{}%", share * 100.0),
+            Self::Node(number) => write!(f, "node-{number}"),
+            Self::All => f.write_str("all"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_example_is_read_and_written_again() {
+        for example in EXAMPLES.split("; ") {
+            let fault = Fault::parse(example).unwrap_or_else(|why| panic!("{why}"));
+            assert_eq!(fault.to_string(), example);
+        }
+        assert_eq!(Fault::parse("crash 3").map(|fault| fault.to_string()), Ok("crash 3 at 10s".to_owned()));
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_said() {
+        for (text, what) in [
+            ("", "names no fault"),
+            ("explode 3", "'explode' is no fault"),
+            ("crash", "does not say whom"),
+            ("crash -1", "'-1' names nobody"),
+            ("crash 0", "'0' names nobody"),
+            ("crash node-0", "names nobody"),
+            ("crash 3 at", "'at' needs a time"),
+            ("crash 3 at noon", "no span of time"),
+            ("crash 3 on 5s", "'on' stands where"),
+            ("pause 3 at 5s", "needs 'for TIME'"),
+            ("flapping 3 at 5s for 10s", "needs 'every TIME'"),
+            ("pause 3 for 1s every 1ms", "every 10 ms"),
+            ("loss 80% 10", "belongs 'of'"),
+            ("loss 180% of 10", "is no share"),
+            ("join 10%", "number of new members"),
+            ("partition all", "splits nobody off"),
+        ] {
+            let why = Fault::parse(text).expect_err(text);
+            assert!(why.contains(what), "{text}: {why}");
+        }
+    }
+}

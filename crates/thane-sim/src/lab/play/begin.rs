@@ -1,0 +1,256 @@
+//! How a run begins, and how faults do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use thane_core::{Replay, Time};
+
+use super::{MARKS_MAX, Play, Progress, SLICE, Step};
+use crate::bounds::push_pull_interval;
+use crate::lab::fault::{Fault, FaultKind};
+use crate::lab::meter::Meter;
+use crate::lab::report::{Alarms, FaultMark};
+use crate::lab::setup::{Setup, SetupError, Start};
+use crate::network::{Effect, Hosts, Latency, LinkFault, Loss, Quality};
+use crate::rng::SimRng;
+use crate::world::{Crash, HostId, World};
+
+/// From one start to the next while a cluster forms before the clock starts.
+const FORMING_PACE: Duration = Duration::from_millis(10);
+
+impl<'a> Play<'a> {
+    pub(super) fn new(setup: &'a Setup, seed: u64) -> Self {
+        let watch = setup.watch.map(|number| number as u32 - 1);
+        let meter = Meter::new(setup.nodes + setup.joining(), watch);
+        let mut world = World::observed(seed, setup.quality.clone(), meter);
+        world.network_mut().topology = setup.topology.clone();
+        let mut rng = SimRng::new(seed, "lab", 0);
+        let payload = (0..setup.load.event_bytes).map(|_| rng.u64() as u8).collect();
+        for index in 0..setup.nodes {
+            let config = setup.config_of(index, world.next_addr());
+            world.add_host(config);
+        }
+        Self {
+            setup,
+            world,
+            rng,
+            agenda: BTreeMap::new(),
+            planned: 0,
+            zero: Time::ZERO,
+            formed_before: None,
+            interrupted: false,
+            alarms: Alarms::default(),
+            marks: Vec::new(),
+            samples: Vec::new(),
+            pitch: SLICE,
+            next_sample: Time::ZERO + SLICE,
+            next_second: Time::ZERO + Duration::from_secs(1),
+            bytes_before: 0,
+            peak_bytes: 0.0,
+            sizes: BTreeSet::new(),
+            last_mended: None,
+            tags_set: 0,
+            member_seconds: 0.0,
+            payload,
+        }
+    }
+
+    /// Brings the cluster to the moment when the clock starts, and plans what comes then.
+    pub(super) fn form(&mut self, progress: &mut dyn FnMut(&Progress) -> bool) -> Result<(), SetupError> {
+        match self.setup.start {
+            Start::Formed => self.form_before(progress)?,
+            Start::Together => {
+                self.meter().changed("start".to_owned(), Time::ZERO);
+                self.plan(Time::ZERO, Step::Start { host: HostId(0), is_return: false });
+                for host in self.world.hosts().skip(1) {
+                    let at = Time::ZERO + self.rng.span(Duration::ZERO, Duration::from_secs(1));
+                    self.plan(at, Step::Start { host, is_return: false });
+                }
+            }
+            Start::OneByOne(every) => {
+                self.meter().changed("start".to_owned(), Time::ZERO);
+                for host in self.world.hosts() {
+                    self.plan(Time::ZERO + every * host.0, Step::Start { host, is_return: false });
+                }
+            }
+        }
+        for (number, fault) in self.setup.faults.iter().enumerate() {
+            self.plan(self.zero + fault.at, Step::Fault(number));
+        }
+        let load = self.setup.load;
+        self.again(load.events, Step::Event);
+        self.again(load.tags, Step::Tags);
+        self.again(load.queries, Step::Query);
+        self.again(load.churn, Step::Churn { graceful: false });
+        Ok(())
+    }
+
+    /// Forms the cluster in a network that is in order, and starts the clock.
+    fn form_before(&mut self, progress: &mut dyn FnMut(&Progress) -> bool) -> Result<(), SetupError> {
+        let latency = self.setup.quality.latency;
+        self.world.network_mut().quality = Quality { latency, ..Quality::good() };
+        let first = self.world.addr(HostId(0));
+        let mut go_on = true;
+        for host in self.world.hosts() {
+            self.world.start(host);
+            if host != HostId(0) {
+                let _refused = self.world.command(host, |node, now| node.join(now, &[first], Replay::Ignore));
+            }
+            self.world.run_for(FORMING_PACE);
+            go_on &= !host.0.is_multiple_of(64) || progress(&self.how_far(true));
+        }
+        // Gossip reaches nearly all. Who missed something would hear it in its next full exchange; it is told to make one now.
+        let at_most =
+            push_pull_interval(&self.setup.config, self.setup.nodes).max(Duration::from_secs(60)) * 3;
+        let deadline = self.world.now() + at_most;
+        let mut ask_at = self.world.now() + Duration::from_secs(3);
+        while go_on && !self.world.observer().agrees() {
+            if self.world.now() >= deadline {
+                return Err(SetupError(format!(
+                    "the cluster did not form within {at_most:?}: {} of {} members do not know all others; with \
+                     start=together or start=one-by-one that can be looked at",
+                    self.world.observer().differing(),
+                    self.setup.nodes
+                )));
+            }
+            if self.world.now() >= ask_at {
+                self.exchange_again(first);
+                ask_at = self.world.now() + Duration::from_secs(3);
+            }
+            self.world.run_for(SLICE);
+            go_on = progress(&self.how_far(true));
+        }
+        self.interrupted = !go_on;
+        // The first suspicions and the gossip of so many joins are not what is measured.
+        if go_on {
+            self.world.run_for(Duration::from_secs(2));
+        }
+        let now = self.world.now();
+        self.formed_before = Some(now.since_start());
+        self.zero = now;
+        self.next_sample = now + self.pitch;
+        self.next_second = now + Duration::from_secs(1);
+        self.world.network_mut().quality = self.setup.quality.clone();
+        self.meter().reset();
+        Ok(())
+    }
+
+    fn exchange_again(&mut self, first: std::net::SocketAddr) {
+        for host in self.world.hosts() {
+            if !self.world.observer().is_exact(host.index()) {
+                let through = if host == HostId(0) { self.world.addr(HostId(1)) } else { first };
+                let _refused =
+                    self.world.command(host, |node, now| node.join(now, &[through], Replay::Ignore));
+            }
+        }
+    }
+
+    // ---- faults ----
+
+    pub(super) fn begin(&mut self, number: usize) {
+        let fault = &self.setup.faults[number];
+        let now = self.world.now();
+        let hosts = if fault.kind == FaultKind::Join { Vec::new() } else { self.pick(&fault.target) };
+        self.mark(fault, now);
+        match fault.kind {
+            FaultKind::Crash | FaultKind::PowerLoss | FaultKind::Leave => {
+                let crash = if fault.kind == FaultKind::PowerLoss { Crash::Machine } else { Crash::Process };
+                self.meter().changed(fault.title(), now);
+                for host in hosts {
+                    self.take_away(host, fault.kind == FaultKind::Leave, crash, fault.lasting);
+                }
+            }
+            FaultKind::Pause => {
+                let span = fault.lasting.unwrap_or_default();
+                for host in hosts {
+                    self.world.pause(host, span);
+                    self.meter().seats[host.index()].paused_until = Some(now + span);
+                }
+            }
+            FaultKind::RollingRestart => {
+                let mut left = hosts;
+                left.sort_unstable_by(|a, b| b.cmp(a));
+                self.turn(number, left);
+                return;
+            }
+            FaultKind::Join => {
+                self.meter().changed(fault.title(), now);
+                for _ in 0..fault.target.count(self.setup.nodes) {
+                    let index = self.world.hosts().count();
+                    let config = self.setup.config_of(index, self.world.next_addr());
+                    let host = self.world.add_host(config);
+                    self.start(host, false);
+                }
+            }
+            FaultKind::Partition
+            | FaultKind::Flapping
+            | FaultKind::Deaf
+            | FaultKind::Mute
+            | FaultKind::Loss(_)
+            | FaultKind::Delay(_) => self.impair(number, hosts),
+        }
+        if let Some(every) = fault.every.filter(|_| fault.kind != FaultKind::Flapping) {
+            self.plan(now + every, Step::Fault(number));
+        }
+    }
+
+    /// A fault of the ways from and to these hosts.
+    fn impair(&mut self, number: usize, hosts: Vec<HostId>) {
+        let fault = &self.setup.faults[number];
+        let these = Hosts::Only(hosts.clone());
+        let both =
+            |effect| LinkFault { both_ways: true, ..LinkFault::between(Hosts::All, these.clone(), effect) };
+        let link = match fault.kind {
+            FaultKind::Partition => LinkFault {
+                both_ways: true,
+                ..LinkFault::between(these, Hosts::AllBut(hosts.clone()), Effect::Cut)
+            },
+            FaultKind::Flapping => {
+                let every = fault.every.unwrap_or(Duration::from_secs(1));
+                both(Effect::Cut).flapping(every, every)
+            }
+            FaultKind::Deaf => LinkFault::between(Hosts::All, these, Effect::Cut),
+            FaultKind::Mute => LinkFault::between(these, Hosts::All, Effect::Cut),
+            FaultKind::Loss(share) => both(Effect::Loss(Loss::Uniform(share))),
+            FaultKind::Delay(by) => both(Effect::Delay(Latency::Constant(by))),
+            _ => return,
+        };
+        // Who is on the wrong side of a partition is as well as the others.
+        let impaired = if fault.kind == FaultKind::Partition { Vec::new() } else { hosts };
+        for host in &impaired {
+            self.meter().seats[host.index()].impairments += 1;
+        }
+        let link = self.world.begin_fault(link);
+        if let Some(lasting) = fault.lasting {
+            let at = self.world.now() + lasting;
+            self.plan(at, Step::Mend { fault: number, hosts: impaired, link });
+        }
+    }
+
+    /// The next one of a rolling restart: the last in the list.
+    pub(super) fn turn(&mut self, number: usize, mut left: Vec<HostId>) {
+        let fault = &self.setup.faults[number];
+        let now = self.world.now();
+        let Some(host) = left.pop() else { return };
+        if self.meter().seats[host.index()].is_up {
+            self.meter().changed("a restart".to_owned(), now);
+            self.take_away(host, true, Crash::Process, fault.lasting);
+        }
+        if !left.is_empty() {
+            let every = fault.every.unwrap_or(Duration::from_secs(1));
+            self.plan(now + every, Step::Turn { fault: number, left });
+        }
+    }
+
+    fn mark(&mut self, fault: &Fault, now: Time) {
+        let from = now.since(self.zero).as_secs_f64();
+        let until = match fault.kind {
+            FaultKind::Crash | FaultKind::PowerLoss | FaultKind::Leave | FaultKind::Join => from,
+            _ => from + fault.over_after(self.setup.nodes).unwrap_or(self.setup.duration).as_secs_f64(),
+        };
+        let until = until.min(self.setup.duration.as_secs_f64());
+        if self.marks.len() < MARKS_MAX {
+            self.marks.push(FaultMark { what: fault.title(), from, until });
+        }
+    }
+}
