@@ -181,7 +181,7 @@ fn setups_are_refused_with_the_reason() {
         ("duration=60d", "no span of time"),
         ("duration=10000h", "at most 31 days"),
         ("zone_latency=5ms", "there are no zones"),
-        ("matrix=/nowhere.csv", "cannot be read"),
+        ("matrix=there.csv", "the file there.csv cannot be read: no files are read here"),
         ("detector=magic", "'magic' is no detector"),
         ("nothing", "there is no scenario 'nothing'"),
         ("crash, what", "'what' is no setting"),
@@ -197,10 +197,19 @@ fn a_file_says_the_same_as_keys_and_values() {
     let file = "scenario = \"crash\"\nfaults = [\"pause 2 at 5s for 3s\", \"loss 50% of 2 at 9s\"]\n\n[cluster]\nnodes = 30\n\n\
                 [network]\nloss = 0.02\nlatency = \"normal 5ms 1ms\"\n\n[settings]\nsuspicion_mult = 6\ncompression = false\n\n\
                 [other]\ndetector = \"swim\"\n";
-    let wrong = Setup::from_toml(file).unwrap_err().to_string();
+    let wrong = Setup::default().with_toml(file).unwrap_err().to_string();
     assert!(wrong.contains("other_share"), "{wrong}");
     let file = file.replace("nodes = 30", "nodes = 30\nother_share = \"10%\"");
-    let from_file = Setup::from_toml(&file).unwrap();
+    let read = |path: &str| {
+        if path == "a.csv" { Ok("0,10\n10,0\n".to_owned()) } else { Err("it is not there".to_owned()) }
+    };
+    assert!(Setup::reading(read).with("matrix", "a.csv").is_ok());
+    assert!(
+        Setup::reading(read)
+            .with("matrix", "b.csv")
+            .is_err_and(|wrong| wrong.to_string().contains("it is not there"))
+    );
+    let from_file = Setup::default().with_toml(&file).unwrap();
     let parsed = Setup::parse(
         "crash, fault=pause 2 at 5s for 3s, nodes=30, fault=loss 50% of 2 at 9s, loss=0.02, latency=normal 5ms 1ms, \
          suspicion_mult=6, compression=false, other.detector=swim, other_share=10%",
@@ -216,7 +225,7 @@ fn a_file_says_the_same_as_keys_and_values() {
         ("nodes = 1979-05-27\n", "line 1: nodes is of a kind"),
         ("gossip_intervall = \"1s\"\n", "did you mean 'gossip_interval'"),
     ] {
-        let wrong = Setup::from_toml(file).expect_err(file).to_string();
+        let wrong = Setup::default().with_toml(file).expect_err(file).to_string();
         assert!(wrong.contains(what), "{file}: {wrong}");
     }
 }

@@ -266,8 +266,8 @@ pub const KEYS: &[Key] = &[
             let rtt = if let Some(matrix) = Matrix::built_in(text) {
                 matrix
             } else {
-                let csv = std::fs::read_to_string(text)
-                    .map_err(|error| format!("the file {text} cannot be read: {error}"))?;
+                let csv =
+                    (setup.read)(text).map_err(|why| format!("the file {text} cannot be read: {why}"))?;
                 Matrix::from_csv(&csv).map_err(|wrong| format!("{text}: {wrong}"))?
             };
             setup.topology = Topology::Matrix { rtt, spread: 0.0 };

@@ -237,7 +237,7 @@ impl Meter {
     }
 
     /// Whether a member's list is right.
-    pub(super) fn is_exact(&self, member: usize) -> bool {
+    fn is_exact(&self, member: usize) -> bool {
         let seat = &self.seats[member];
         seat.right == self.up && seat.wrong == 0
     }

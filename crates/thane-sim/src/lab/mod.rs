@@ -34,7 +34,7 @@ pub use keys::{KEYS, Key};
 pub use measures::{Better, MEASURES, Measure, Unit};
 pub use play::{Progress, run};
 pub use report::{Agreement, Alarms, Crash, FaultMark, Queries, Report, Sample, Spread, Traffic};
-pub use setup::{End, Load, NODES_MAX, Other, Setup, SetupError, Start};
+pub use setup::{End, Load, NODES_MAX, Other, ReadFile, Setup, SetupError, Start};
 pub use statistics::{Summary, quantile};
 pub use study::{Comparison, Study, study};
 pub use timeline::{Entry, EntryKind, Timeline};

@@ -69,6 +69,8 @@ pub struct Other {
 /// gallery; two setups of the same keys and values are the same.
 #[derive(Debug, Clone)]
 pub struct Setup {
+    /// How a file is read that a value names. This crate itself reads none.
+    pub(super) read: ReadFile,
     /// The name of the gallery that it began with.
     scenario: Option<&'static str>,
     /// What was set besides, in one order.
@@ -100,6 +102,9 @@ pub struct Setup {
     pub watch: Option<usize>,
 }
 
+/// Reads a file's text, or says why not.
+pub type ReadFile = fn(&str) -> Result<String, String>;
+
 /// Why a setup cannot be: where it says so, what is wrong and what would be right, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetupError(pub(super) String);
@@ -117,6 +122,7 @@ impl Default for Setup {
         // Each member gets its own name and address.
         let config = Config::lan("node", SocketAddr::new(Ipv4Addr::new(10, 0, 0, 1).into(), 7946));
         Self {
+            read: |_| Err("no files are read here".to_owned()),
             scenario: None,
             given: BTreeMap::new(),
             given_faults: Vec::new(),
@@ -144,6 +150,11 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// The defaults, and whatever names a file may read one.
+    pub fn reading(read: ReadFile) -> Self {
+        Self { read, ..Self::default() }
+    }
+
     /// One of the gallery.
     ///
     /// # Errors
@@ -176,11 +187,11 @@ impl Setup {
         Ok(setup)
     }
 
-    /// Reads a TOML file's text: the keys as they are, or in tables named for their groups.
+    /// The same with what a TOML file's text says: the keys as they are, or in tables named for their groups.
     ///
     /// # Errors
     /// The first thing that cannot be, with its line.
-    pub fn from_toml(text: &str) -> Result<Self, SetupError> {
+    pub fn with_toml(self, text: &str) -> Result<Self, SetupError> {
         let line = |start: usize| text[..start].matches('\n').count() + 1;
         let table = DeTable::parse(text).map_err(|error| {
             let line = error.span().map_or(1, |span| line(span.start));
@@ -189,7 +200,7 @@ impl Setup {
         let mut entries = Vec::new();
         collect(table.get_ref(), None, &mut entries);
         entries.sort_by_key(|entry| (entry.key != "scenario", entry.at));
-        let mut setup = Self::default();
+        let mut setup = self;
         for Entry { group, key, value, at } in entries {
             let told = |wrong: SetupError| SetupError(format!("line {}: {wrong}", line(at)));
             let value = value.map_err(|wrong| told(SetupError(format!("{key} {wrong}"))))?;
@@ -212,8 +223,8 @@ impl Setup {
         if key == "scenario" {
             let given = std::mem::take(&mut self.given);
             let given_faults = std::mem::take(&mut self.given_faults);
-            let named = Self::named(value)?;
-            return Self { given, given_faults, ..named }.resolved();
+            let (named, read) = (Self::named(value)?, self.read);
+            return Self { read, given, given_faults, ..named }.resolved();
         }
         if FAULTS.contains(&key) {
             if value == "none" {
@@ -258,7 +269,7 @@ impl Setup {
             faults = self.given_faults.iter().map(String::as_str).filter(|fault| *fault != "none").collect();
         }
         let value_of = |name: &str| self.given.get(name).map(String::as_str).or(of_base.get(name).copied());
-        let mut setup = Self::default();
+        let mut setup = Self::reading(self.read);
         for key in KEYS {
             if let Some(value) = value_of(key.name) {
                 key.apply(&mut setup, value)?;

@@ -92,9 +92,10 @@ fn tell(study: &Study, command: &str, output: &mut Output) -> Result<(), Failure
 
 /// The setup that flags and arguments describe.
 pub(super) fn setup(parsed: &Parsed) -> Result<Setup, Failure> {
-    let mut setup = Setup::default();
+    let read = |path: &str| std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let mut setup = Setup::reading(read);
     if parsed.is_set("file") {
-        setup = from_file(parsed.string("file"))?;
+        setup = from_file(setup, parsed.string("file"))?;
     }
     if parsed.is_set("scenario") {
         setup = setup.with("scenario", parsed.string("scenario")).map_err(|wrong| told(&wrong))?;
@@ -129,7 +130,7 @@ pub(super) fn with_argument(setup: Setup, argument: &str) -> Result<Setup, Failu
     let is_file = !argument.contains('=')
         && std::path::Path::new(argument).extension().is_some_and(|extension| extension == "toml");
     if is_file {
-        return from_file(argument);
+        return from_file(setup, argument);
     }
     let mut setup = setup;
     for item in argument.split(',').map(str::trim).filter(|item| !item.is_empty()) {
@@ -139,14 +140,14 @@ pub(super) fn with_argument(setup: Setup, argument: &str) -> Result<Setup, Failu
     Ok(setup)
 }
 
-fn from_file(path: &str) -> Result<Setup, Failure> {
+fn from_file(setup: Setup, path: &str) -> Result<Setup, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::mendable(
             format!("The file '{path}' cannot be read: {error}"),
             "It should be a TOML file; docs/simulator.md tells what may be in it.",
         )
     })?;
-    Setup::from_toml(&text).map_err(|wrong| {
+    setup.with_toml(&text).map_err(|wrong| {
         Failure::mendable(format!("{path}: {wrong}"), "'thane sim keys' lists what can be set.")
     })
 }

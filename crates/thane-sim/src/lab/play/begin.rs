@@ -3,20 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use thane_core::{Replay, Time};
+use thane_core::Time;
 
 use super::{MARKS_MAX, Play, Progress, SLICE, Step};
-use crate::bounds::push_pull_interval;
 use crate::lab::fault::{Fault, FaultKind};
 use crate::lab::meter::Meter;
 use crate::lab::report::{Alarms, FaultMark};
-use crate::lab::setup::{Setup, SetupError, Start};
+use crate::lab::setup::{Setup, Start};
 use crate::network::{Effect, Hosts, Latency, LinkFault, Loss, Quality};
 use crate::rng::SimRng;
 use crate::world::{Crash, HostId, World};
 
-/// From one start to the next while a cluster forms before the clock starts.
-const FORMING_PACE: Duration = Duration::from_millis(10);
+/// How long the gossip may take at most to come to rest before the clock starts.
+const FORMING_MAX: Duration = Duration::from_secs(60);
 
 impl<'a> Play<'a> {
     pub(super) fn new(setup: &'a Setup, seed: u64) -> Self {
@@ -56,9 +55,9 @@ impl<'a> Play<'a> {
     }
 
     /// Brings the cluster to the moment when the clock starts, and plans what comes then.
-    pub(super) fn form(&mut self, progress: &mut dyn FnMut(&Progress) -> bool) -> Result<(), SetupError> {
+    pub(super) fn form(&mut self, progress: &mut dyn FnMut(&Progress) -> bool) {
         match self.setup.start {
-            Start::Formed => self.form_before(progress)?,
+            Start::Formed => self.form_before(progress),
             Start::Together => {
                 self.meter().changed("start".to_owned(), Time::ZERO);
                 self.plan(Time::ZERO, Step::Start { host: HostId(0), is_return: false });
@@ -82,49 +81,26 @@ impl<'a> Play<'a> {
         self.again(load.tags, Step::Tags);
         self.again(load.queries, Step::Query);
         self.again(load.churn, Step::Churn { graceful: false });
-        Ok(())
     }
 
     /// Forms the cluster in a network that is in order, and starts the clock.
-    fn form_before(&mut self, progress: &mut dyn FnMut(&Progress) -> bool) -> Result<(), SetupError> {
+    fn form_before(&mut self, progress: &mut dyn FnMut(&Progress) -> bool) {
         let latency = self.setup.quality.latency;
         self.world.network_mut().quality = Quality { latency, ..Quality::good() };
-        let first = self.world.addr(HostId(0));
-        let mut go_on = true;
-        for host in self.world.hosts() {
-            self.world.start(host);
-            if host != HostId(0) {
-                let _refused = self.world.command(host, |node, now| node.join(now, &[first], Replay::Ignore));
-            }
-            self.world.run_for(FORMING_PACE);
-            go_on &= !host.0.is_multiple_of(64) || progress(&self.how_far(true));
-        }
-        // Gossip reaches nearly all. Who missed something would hear it in its next full exchange; it is told to make one now.
-        let at_most =
-            push_pull_interval(&self.setup.config, self.setup.nodes).max(Duration::from_secs(60)) * 3;
-        let deadline = self.world.now() + at_most;
-        let mut ask_at = self.world.now() + Duration::from_secs(3);
-        while go_on && !self.world.observer().agrees() {
-            if self.world.now() >= deadline {
-                return Err(SetupError(format!(
-                    "the cluster did not form within {at_most:?}: {} of {} members do not know all others; with \
-                     start=together or start=one-by-one that can be looked at",
-                    self.world.observer().differing(),
-                    self.setup.nodes
-                )));
-            }
-            if self.world.now() >= ask_at {
-                self.exchange_again(first);
-                ask_at = self.world.now() + Duration::from_secs(3);
-            }
-            self.world.run_for(SLICE);
+        let hosts: Vec<HostId> = self.world.hosts().collect();
+        self.world.start_as_cluster(&hosts);
+        // Everybody still passes on what everybody knows; that is not what is measured.
+        let mut go_on = progress(&self.how_far(true));
+        while go_on && self.world.now() < Time::ZERO + FORMING_MAX {
+            self.world.run_for(Duration::from_secs(1));
             go_on = progress(&self.how_far(true));
+            let is_quiet =
+                |host: &HostId| self.world.node(*host).is_some_and(|node| node.stats().membership_queue == 0);
+            if self.world.observer().agrees() && hosts.iter().all(is_quiet) {
+                break;
+            }
         }
         self.interrupted = !go_on;
-        // The first suspicions and the gossip of so many joins are not what is measured.
-        if go_on {
-            self.world.run_for(Duration::from_secs(2));
-        }
         let now = self.world.now();
         self.formed_before = Some(now.since_start());
         self.zero = now;
@@ -132,17 +108,6 @@ impl<'a> Play<'a> {
         self.next_second = now + Duration::from_secs(1);
         self.world.network_mut().quality = self.setup.quality.clone();
         self.meter().reset();
-        Ok(())
-    }
-
-    fn exchange_again(&mut self, first: std::net::SocketAddr) {
-        for host in self.world.hosts() {
-            if !self.world.observer().is_exact(host.index()) {
-                let through = if host == HostId(0) { self.world.addr(HostId(1)) } else { first };
-                let _refused =
-                    self.world.command(host, |node, now| node.join(now, &[through], Replay::Ignore));
-            }
-        }
     }
 
     // ---- faults ----
