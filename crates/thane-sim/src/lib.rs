@@ -34,6 +34,7 @@ mod clock;
 mod disk;
 mod drive;
 mod gate;
+pub mod healing;
 pub mod lab;
 mod network;
 mod portable;

@@ -5,6 +5,7 @@
 
 mod compare;
 mod gallery;
+mod heal;
 mod replay;
 mod run;
 mod sweep;
@@ -19,6 +20,12 @@ pub(super) const COMMANDS: &[Command] = &[
         synopsis: "Set two settings beside each other, over the same seeds",
         flags: compare::flags,
         run: Run::Parsed(compare::run),
+    },
+    Command {
+        name: "heal",
+        synopsis: "Divide clusters for a while, and measure when they are one again",
+        flags: heal::flags,
+        run: Run::Parsed(heal::run),
     },
     Command {
         name: "keys",

@@ -99,7 +99,7 @@ fn plan(path: &str, output: &mut Output) -> Result<(), Failure> {
 }
 
 /// A flag's number, which must not be negative.
-fn number(parsed: &Parsed, name: &'static str) -> Result<u64, Failure> {
+pub(super) fn number(parsed: &Parsed, name: &'static str) -> Result<u64, Failure> {
     let given = parsed.int(name);
     u64::try_from(given).map_err(|_negative| {
         Failure::mendable(format!("-{name} is {given}"), format!("-{name} takes a number of 0 or more."))
