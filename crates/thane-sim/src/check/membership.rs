@@ -271,10 +271,7 @@ impl Checker for PeaceIsQuiet {
             Observation::Stopped(_) => {
                 self.running.remove(&process);
             }
-            // Who said goodbye has failed, to Serf's layer, for whoever hears of it before the intent.
-            Observation::Told(Event::Suspected(change) | Event::Failed(change))
-                if self.is_calm && change.member.state != State::Left =>
-            {
+            Observation::Told(Event::Suspected(change) | Event::Failed(change)) if self.is_calm => {
                 let name = &change.member.name;
                 if self.running.values().any(|running| running == &**name) {
                     return Err(format!("{name} runs and is {}: {:?}", change.member.state, change.cause));
