@@ -2,7 +2,8 @@
 //!
 //! A [`World`] runs many [`thane_core::Node`]s, the very code that runs in production, on virtual hosts. Time jumps from
 //! one event to the next; the network between the hosts delays, loses, doubles, reorders and cuts ([`Network`]); hosts
-//! start processes, crash, pause and come back. Everything is drawn from one seed, and the same seed gives the same run
+//! start processes, crash, pause, slow down, go by wrong clocks ([`Clock`]), write to full disks ([`DiskFault`]) and come back
+//! with or without their files; others lie ([`Byzantine`]). Everything is drawn from one seed, and the same seed gives the same run
 //! bit for bit ([`World::trace_hash`]).
 //!
 //! ```
