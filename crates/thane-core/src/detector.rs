@@ -24,7 +24,8 @@ pub struct Detector {
     /// as everybody does.
     pub buddy: bool,
     /// A node that was not woken when it asked to be takes itself for paused: it drops the probe under way, gives suspects the lost
-    /// time back and asks for a fresh view before it accuses anybody. Thane's own.
+    /// time back and asks for a fresh view before it accuses anybody. One whose packets cannot leave accuses and buries nobody for what
+    /// it missed meanwhile. Thane's own.
     pub pause_doubt: bool,
     /// A relay says after 80 % of the probe timeout that it hears nothing, as the Lifeguard paper has it (section 4.1). Off: after all
     /// of it, as memberlist does, which is too late with the usual settings.

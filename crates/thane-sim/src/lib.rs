@@ -38,6 +38,7 @@ mod gate;
 pub mod healing;
 pub mod lab;
 mod network;
+pub mod papers;
 mod portable;
 mod rng;
 mod sabotage;

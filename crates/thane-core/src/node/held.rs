@@ -2,8 +2,11 @@
 //!
 //! A driver whose socket takes no more packets says so, and says when it goes on. In between, what sends by itself (probes, rounds of
 //! gossip, state exchanges) waits, and of each at most one turn is made up for: a round that nobody receives says nothing, and a probe
-//! whose ping is still here accuses nobody. What does not send goes on, suspicions among it. This is what memberlist's tasks do
-//! when the socket blocks them.
+//! whose ping is still here accuses nobody. What does not send goes on. This is what memberlist's tasks do when the socket blocks them.
+//!
+//! With [`crate::Detector::pause_doubt`] the node concludes more. Who cannot be heard gets no answers, and mostly hears none either: a
+//! whole process that is starved or blocked finds its socket full first. So a probe whose time ran out meanwhile is dropped without a
+//! verdict, no suspicion ends meanwhile, and each suspect gets that time back.
 
 use super::Node;
 use crate::time::Time;
@@ -34,6 +37,13 @@ impl Node {
     pub fn handle_sends_resumed(&mut self, now: Time) {
         self.advance(now);
         if let Some(held) = self.held.take() {
+            if self.config.detector.pause_doubt {
+                if self.probe_is_over() {
+                    self.awareness.apply(1);
+                    self.abandon_probe();
+                }
+                self.excuse_suspects(self.now.since(held.since));
+            }
             self.resume_probe(held.since);
             if held.gossip {
                 self.gossip_round();
@@ -43,6 +53,11 @@ impl Node {
             }
         }
         self.settle();
+    }
+
+    /// Whether a suspicion must not end now.
+    pub(super) fn verdict_must_wait(&self) -> bool {
+        self.held.is_some() && self.config.detector.pause_doubt
     }
 
     /// Whether the round of gossip that is due must wait; it is then made up for.

@@ -384,7 +384,8 @@ impl Node {
     pub(super) fn suspicion_ended(&mut self, id: MemberId, serial: u64) {
         // The entry may be gone or another one by now; only the suspicion that set the timer may end by it.
         let Some(suspicion) = self.table.get(id).and_then(|entry| entry.suspicion()) else { return };
-        if suspicion.serial != serial {
+        // While packets cannot leave it does not end; when they can, it is given the lost time, and its timer anew.
+        if suspicion.serial != serial || self.verdict_must_wait() {
             return;
         }
         self.counters.suspicions_expired += 1;
@@ -413,7 +414,7 @@ impl Node {
             self.table.ring().iter().copied().filter(|id| self.table[*id].state == State::Suspect).collect();
         for id in suspects {
             let Some(suspicion) = self.table[id].suspicion_mut() else { continue };
-            suspicion.excuse(span);
+            suspicion.excuse(span.min(self.now.since(suspicion.since())));
             let (ends, timer, serial) = (suspicion.ends(), suspicion.timer, suspicion.serial);
             self.timers.cancel(timer);
             let timer = self.timers.set(ends.max(self.now), Timer::SuspicionEnd { member: id, serial });

@@ -167,6 +167,11 @@ impl Node {
         }
     }
 
+    /// Whether there is a probe whose deadline has passed.
+    pub(super) fn probe_is_over(&self) -> bool {
+        self.prober.current.as_ref().is_some_and(|probe| probe.deadline <= self.now)
+    }
+
     /// Packets can leave again, for the first time since `held`. The probe under way goes on from where it stood; its deadline was not
     /// moved by the wait.
     pub(super) fn resume_probe(&mut self, held: Time) {

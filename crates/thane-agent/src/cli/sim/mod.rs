@@ -6,6 +6,7 @@
 mod compare;
 mod gallery;
 mod heal;
+mod paper;
 mod replay;
 mod run;
 mod sweep;
@@ -38,6 +39,12 @@ pub(super) const COMMANDS: &[Command] = &[
         synopsis: "List the scenarios that are built in",
         flags: gallery::list_flags,
         run: Run::Parsed(gallery::list),
+    },
+    Command {
+        name: "paper",
+        synopsis: "Measure again what papers published, and print both",
+        flags: paper::flags,
+        run: Run::Parsed(paper::run),
     },
     Command {
         name: "replay",
