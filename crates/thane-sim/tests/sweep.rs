@@ -38,7 +38,7 @@ fn the_standard_mix_of_faults_keeps_every_rule() {
     println!("base {base}, {count} seeds\n{summary}");
     let failures: Vec<String> = summary.failures.iter().map(ToString::to_string).collect();
     assert!(failures.is_empty(), "base {base}:\n{}\n{summary}", failures.join("\n\n"));
-    if count >= 100 {
+    if count >= 300 {
         each_fault_fired(&summary);
         let typical = summary.healed_as_typical as f64 / summary.passed as f64;
         assert!(typical > 0.5, "only {typical:.2} of the runs healed as fast as is typical");

@@ -85,8 +85,9 @@ fn draw_quality(rng: &mut SimRng) -> Quality {
 
 fn draw_bandwidth(rng: &mut SimRng) -> Bandwidth {
     Bandwidth {
-        bytes_per_second: rng.between(3_000, 60_000) as u64,
-        queue_bytes: rng.between(1_500, 40_000) as u64,
+        // From a dozen small packets a second to what no cluster of this size fills.
+        bytes_per_second: rng.between(1_000, 20_000) as u64,
+        queue_bytes: rng.between(600, 6_000) as u64,
     }
 }
 
