@@ -27,6 +27,16 @@ fn defaults_hold_until_a_flag_is_given() {
 }
 
 #[test]
+fn flags_may_stand_behind_arguments_only_where_that_is_said() {
+    let arguments: Vec<String> = ["a", "-name", "x", "b", "--", "-count"].map(String::from).to_vec();
+    let mixed = flags().mixed().parse(&arguments).unwrap();
+    assert_eq!((mixed.string("name"), mixed.args()), ("x", &["a", "b", "-count"].map(String::from)[..]));
+    let strict = flags().parse(&arguments).unwrap();
+    assert!(strict.args() == arguments && !strict.is_set("name"));
+    assert!(strict.without_args().is_empty() && !mixed.without_args().is_empty());
+}
+
+#[test]
 fn every_spelling_of_a_flag_is_understood() {
     for arguments in
         [&["-name", "x"][..], &["-name=x"], &["--name", "x"], &["--name=x"], &["-name=y", "-name=x"]]

@@ -13,7 +13,6 @@ use serde::Serialize;
 use self::charts::{Chart, charts};
 use self::lanes::{Lanes, lanes};
 use super::measures::{MEASURES, Measure, seconds};
-use super::report::Report;
 use super::statistics::Summary;
 use super::study::{Comparison, Study};
 use super::text::{findings, verdict};
@@ -38,7 +37,7 @@ pub fn page(study: &Study, command: &str) -> String {
         charts: charts(&[("", study)]),
         lanes: study.reports.first().and_then(lanes).into_iter().collect(),
     };
-    places(&mut body, &drawings, study.reports.first());
+    places(&mut body, &drawings);
     measures(&mut body, study);
     tables(&mut body, &[("", study)]);
     whole("What the cluster did", &body, &drawings)
@@ -54,7 +53,7 @@ pub fn comparison_page(both: &Comparison, command: &str) -> String {
     let first = |study: &Study| study.reports.first().and_then(lanes);
     let lanes = studies.iter().filter_map(|(name, study)| Some(first(study)?.titled(name))).collect();
     let drawings = Drawings { charts: charts(&studies), lanes };
-    places(&mut body, &drawings, both.a.reports.first());
+    places(&mut body, &drawings);
     tables(&mut body, &studies);
     whole("Two settings, the same seeds", &body, &drawings)
 }
@@ -109,11 +108,7 @@ fn heading(page: &mut String, title: &str, studies: &[(&str, &Study)], command: 
 }
 
 fn badge(name: &str) -> String {
-    if name.is_empty() {
-        String::new()
-    } else {
-        format!("<b class=\"badge {0}\">{0}</b> ", name.to_lowercase().to_uppercase())
-    }
+    if name.is_empty() { String::new() } else { format!("<b class=\"badge {name}\">{name}</b> ") }
 }
 
 fn told(page: &mut String, studies: &[(&str, &Study)]) {
@@ -154,7 +149,7 @@ fn tiles(page: &mut String, study: &Study) {
 }
 
 /// The places where the script draws.
-fn places(page: &mut String, drawings: &Drawings, first: Option<&Report>) {
+fn places(page: &mut String, drawings: &Drawings) {
     for chart in &drawings.charts {
         push(
             page,
@@ -179,7 +174,6 @@ fn places(page: &mut String, drawings: &Drawings, first: Option<&Report>) {
         );
     }
     push(page, "<noscript><p>The charts need JavaScript; all numbers are in the tables.</p></noscript>");
-    let _ = first;
 }
 
 /// The timeline in words.

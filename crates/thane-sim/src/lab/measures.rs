@@ -160,7 +160,7 @@ pub const MEASURES: &[Measure] = &[
     lower(ALARMS, "wrong_alarms", "failures declared of healthy members", Unit::Count, |it| {
         Some(it.alarms.wrong as f64)
     }),
-    lower(ALARMS, "wrong_alarms_at_healthy", "of these, by healthy members", Unit::Count, |it| {
+    lower(ALARMS, "wrong_alarms_at_healthy", "of these declared by healthy members", Unit::Count, |it| {
         if_any(it.alarms.wrong > 0, it.alarms.wrong_at_healthy)
     }),
     lower(ALARMS, "wronged_members", "members wrongly declared failed", Unit::Count, |it| {
@@ -216,10 +216,10 @@ pub const MEASURES: &[Measure] = &[
     lower(SPREAD, "query_last_ack", "queries: last acknowledgement after", Unit::Seconds, |it| {
         it.queries.last_ack_median
     }),
-    lower(VIEWS, "agreement", "all lists right after a change, in", Unit::Seconds, |it| {
+    lower(VIEWS, "agreement", "after a change all lists are right in", Unit::Seconds, |it| {
         median(it.agreements.iter().map(|agreement| agreement.after))
     }),
-    lower(VIEWS, "agreement_slowest", "slowest of these", Unit::Seconds, |it| {
+    lower(VIEWS, "agreement_slowest", "the slowest time", Unit::Seconds, |it| {
         at_quantile(it.agreements.iter().map(|agreement| agreement.after), 1.0)
             .filter(|_| it.agreements.len() > 1)
     }),
@@ -235,7 +235,9 @@ pub const MEASURES: &[Measure] = &[
     }),
     lower(VIEWS, "view_sizes", "different cluster sizes seen", Unit::Count, |it| Some(it.view_sizes as f64)),
     lower(TRAFFIC, "packets", "UDP packets sent", Unit::PerSecond, |it| Some(it.traffic.packets)),
-    lower(TRAFFIC, "packet_bytes", "bytes in them", Unit::BytesPerSecond, |it| Some(it.traffic.packet_bytes)),
+    lower(TRAFFIC, "packet_bytes", "bytes in UDP packets", Unit::BytesPerSecond, |it| {
+        Some(it.traffic.packet_bytes)
+    }),
     lower(TRAFFIC, "stream_bytes", "bytes sent over TCP", Unit::BytesPerSecond, |it| {
         Some(it.traffic.stream_bytes)
     }),

@@ -38,10 +38,7 @@ pub fn findings(study: &Study) -> Vec<String> {
         told.push(if missed == 0 {
             format!("{number} reached every member.")
         } else {
-            format!(
-                "Of {number}, {} not every member that was there when it was sent.",
-                counted(missed, "one reached", "reached")
-            )
+            format!("Of {number}, {missed} did not reach every member that was there.")
         });
     }
     let open = reports.iter().flat_map(|report| &report.agreements).filter(|it| it.after.is_none());

@@ -5,7 +5,7 @@
   const colour = (number) => `var(--c${number % 4})`;
   const LANE_COLOURS = { up: "var(--up)", down: "var(--down)", suspected: "var(--doubt)", failed: "var(--bad)" };
   const LANE_WORDS = { up: "up", down: "down", suspected: "suspected", failed: "declared failed" };
-  const digits = (value) => (value >= 100 || value === Math.round(value) ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
+  const digits = (value) => (value >= 100 || value === Math.round(value) ? value.toFixed(0) : value >= 10 ? String(Number(value.toFixed(1))) : String(Number(value.toFixed(2))));
 
   // A value with its unit. On an axis all values share the unit of the greatest.
   const show = (unit, value, top = value) => {
@@ -134,8 +134,8 @@
     }
     svg += `<line class="at" y1="${top}" y2="${top + h}" visibility="hidden"/>`;
     const faults = chart.marks.length > 0 && chart.marks.length <= 12
-      ? `<p class="faults">Shaded: ${chart.marks.map((mark) => `${escape(mark.what)} at ${show("s", mark.from, 2)}`).join("; ")}</p>`
-      : chart.marks.length > 0 ? `<p class="faults">Shaded: ${chart.marks.length} faults, the first ${escape(chart.marks[0].what)}</p>` : "";
+      ? `<p class="faults">Marked: ${chart.marks.map((mark) => `${escape(mark.what)} at ${show("s", mark.from, 2)}`).join("; ")}</p>`
+      : chart.marks.length > 0 ? `<p class="faults">Marked: ${chart.marks.length} faults, the first ${escape(chart.marks[0].what)}</p>` : "";
     place.innerHTML = legend(chart.series.map((series) => [series.name, colour(series.colour)]))
       + `<svg viewBox="0 0 ${width} ${height}" height="${height}" role="img">${svg}</svg>${faults}`;
     const picture = place.querySelector("svg");
