@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 
-use thane_core::State;
+use thane_core::{Config, Detector, State};
 
 use super::probing::{ack, asked, knowing, next_ping, prober, state};
 use super::support::{Bench, VERSIONS, addr_of, ms, suspect};
 
 /// A probe has begun whose ping the driver cannot send.
-fn pinging_into_a_full_socket() -> (Bench, SocketAddr, u32) {
-    let mut bench = knowing(prober(), &[VERSIONS; 4]);
+fn pinging_into_a_full_socket(detector: Detector) -> (Bench, SocketAddr, u32) {
+    let mut bench = knowing(Config { detector, ..prober() }, &[VERSIONS; 4]);
     let probes = bench.node.counters().probes;
     while bench.node.counters().probes == probes {
         bench.now = bench.node.poll_timeout();
@@ -28,7 +28,7 @@ fn resume(bench: &mut Bench) {
 
 #[test]
 fn a_ping_that_leaves_late_has_its_time_from_then_on() {
-    let (mut bench, target, seq) = pinging_into_a_full_socket();
+    let (mut bench, target, seq) = pinging_into_a_full_socket(Detector::thane());
     bench.run(ms(400));
     resume(&mut bench);
     bench.run(ms(300));
@@ -41,7 +41,7 @@ fn a_ping_that_leaves_late_has_its_time_from_then_on() {
 
 #[test]
 fn nobody_is_accused_while_packets_do_not_leave_and_one_turn_is_made_up_for() {
-    let (mut bench, target, _) = pinging_into_a_full_socket();
+    let (mut bench, target, _) = pinging_into_a_full_socket(Detector::lifeguard());
     bench.run(ms(20_000));
     assert!(bench.sent.is_empty(), "one probe hangs, and no other begins");
     assert_eq!(bench.node.stats().suspect, 0);
@@ -67,11 +67,26 @@ fn the_second_stage_waits_too() {
 }
 
 #[test]
-fn suspicions_go_on() {
-    let (mut bench, ..) = pinging_into_a_full_socket();
+fn suspicions_go_on_by_the_plain_rules() {
+    let (mut bench, ..) = pinging_into_a_full_socket(Detector::lifeguard());
     bench.tell(&suspect("d", 1, "c"));
     bench.tell(&suspect("d", 1, "e"));
     // Probes an hour apart would make the suspicion last for hours; these are a second apart.
     bench.run(ms(60_000));
     assert_eq!(state(&bench, addr_of(4)), State::Dead);
+}
+
+#[test]
+fn our_own_rules_conclude_nothing_from_what_was_missed() {
+    let (mut bench, target, _) = pinging_into_a_full_socket(Detector::thane());
+    bench.tell(&suspect("d", 1, "c"));
+    bench.tell(&suspect("d", 1, "e"));
+    bench.run(ms(60_000));
+    assert_eq!(state(&bench, addr_of(4)), State::Suspect, "its answer could not have been asked for");
+    resume(&mut bench);
+    assert_eq!((state(&bench, target), bench.node.stats().health_score), (State::Alive, 1));
+    bench.run(ms(1000));
+    assert_eq!(state(&bench, addr_of(4)), State::Suspect, "it is given the lost time");
+    bench.run(ms(30_000));
+    assert_eq!(state(&bench, addr_of(4)), State::Dead, "and no more than that");
 }
