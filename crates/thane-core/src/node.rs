@@ -59,7 +59,7 @@ use thane_wire::tags::Tags;
 use self::asking::Asking;
 use self::commands::Op;
 pub use self::evidence::{DroppedPacket, Evidence};
-use self::gossip::Spread;
+use self::gossip::{GossipClock, Spread};
 use self::held::Held;
 use self::keys::PersistingTable;
 use self::look::{Look, Looks};
@@ -147,6 +147,8 @@ pub struct Node {
     mixed_packets: u32,
     /// Whether we have exchanged state with anybody in this life, or knew others in the last one.
     has_cluster: bool,
+    /// Whether what is being merged is the first that we hear, and news to nobody else (see `push_pull`).
+    catching_up: bool,
     counters: Counters,
     /// What was measured and not taken yet; `None` until somebody wants to know.
     measurements: Option<Measurements>,
@@ -171,6 +173,7 @@ pub struct Node {
     spread: Spread,
     relayed_pings: BTreeMap<u32, RelayedPing>,
     next_seq: u32,
+    gossip_clock: GossipClock,
     next_suspicion: u64,
     /// When a member was last told of what we hold against it (see `membership`), so that it is told once an interval.
     reminded: BTreeMap<MemberId, Time>,
@@ -271,6 +274,7 @@ impl Node {
             outputs: VecDeque::new(),
             mixed_packets: 0,
             has_cluster: false,
+            catching_up: false,
             counters: Counters::default(),
             measurements: None,
             local_state_bytes: 0,
@@ -287,6 +291,7 @@ impl Node {
             spread: Spread::default(),
             relayed_pings: BTreeMap::new(),
             next_seq,
+            gossip_clock: GossipClock::default(),
             next_suspicion: 0,
             reminded: BTreeMap::new(),
             last_dropped_packet: None,
@@ -324,8 +329,12 @@ impl Node {
         ];
         for (interval, timer) in ticks {
             if interval > Duration::ZERO {
-                let delay = interval.mul_f64(self.rng.unit());
-                self.timers.set(self.now + delay, timer);
+                let first = self.now + interval.mul_f64(self.rng.unit());
+                if timer == Timer::GossipTick {
+                    self.gossip_clock.start(first);
+                } else {
+                    self.timers.set(first, timer);
+                }
             }
         }
         self.timers.set(self.now + self.config.reap_interval, Timer::ReapTick);
@@ -585,7 +594,8 @@ impl Node {
 
     /// Its counters.
     pub fn counters(&self) -> Counters {
-        self.counters
+        let slept = self.gossip_rounds_slept();
+        Counters { gossip_rounds: self.counters.gossip_rounds + slept, ..self.counters }
     }
 
     /// What was measured since the last call. The first call is what begins it: a node that nobody asks measures nothing.
@@ -629,6 +639,7 @@ impl Node {
         assert_eq!(own.state == State::Left, self.said_goodbye, "left exactly after the goodbye");
         assert_eq!(own.incarnation, self.own_incarnation, "the table holds the last incarnation issued");
         assert!(own.status.is_some(), "Serf's layer always knows ourselves");
+        assert!(!self.gossip_sleeps() || !self.gossip_is_wanted(), "gossip sleeps only while there is none");
         for stream in self.streams.values() {
             stream.check_invariants();
         }
@@ -703,6 +714,7 @@ impl Node {
                 self.op_broadcast_finished(op);
             }
         }
+        self.wake_gossip();
         if cfg!(debug_assertions) && self.table.len() <= CHECKED_MEMBERS_MAX {
             self.check_invariants();
         }

@@ -44,7 +44,7 @@ impl Stage {
 
     fn end(self, world: &World) {
         let real = self.begun.elapsed().as_secs_f64();
-        let passed = (world.now().since_start() - self.virtual_begun).as_secs_f64();
+        let passed = world.now().since_start().saturating_sub(self.virtual_begun).as_secs_f64();
         let inputs = world.tally().inputs - self.inputs;
         let pairs: usize =
             world.hosts().filter_map(|host| world.node(host)).map(|node| node.stats().members).sum();

@@ -52,6 +52,8 @@ const STREAM_EVENTS_AT_ONCE_MAX: usize = 64;
 const PACKET_BYTES_MAX: usize = 65_535;
 /// Failures to send or write that are reported to the core after one input.
 const FAILURES_AT_ONCE_MAX: usize = 64;
+/// Most rounds of gossip with nothing to say that are measured for one time of sleep.
+const ROUNDS_MEASURED_MAX: u64 = 1000;
 /// The longest sleep: long enough to cost nothing, short enough for every timer implementation.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 /// First and longest pause after a socket reported an error of its own, such as too many open files.
@@ -408,9 +410,14 @@ impl Driver {
         let rounds = self.core.counters().gossip_rounds;
         self.core.handle(now, Input::Timeout);
         self.drain();
-        if self.core.counters().gossip_rounds > rounds {
+        let rounds = self.core.counters().gossip_rounds - rounds;
+        if rounds > 0 {
             let took = self.now().since(now);
             if let Some(measurements) = &mut self.measurements {
+                // Those before the last one were slept through, with nothing to say.
+                for _ in 1..rounds.min(ROUNDS_MEASURED_MAX) {
+                    measurements.add_time(Measure::GossipRound, Duration::ZERO);
+                }
                 measurements.add_time(Measure::GossipRound, took);
             }
         }

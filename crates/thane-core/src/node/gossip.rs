@@ -1,6 +1,7 @@
 //! What goes into a packet, and the rounds that send it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use thane_wire::gossip::kind;
@@ -33,9 +34,66 @@ pub(super) struct Spread {
     pending: bool,
 }
 
+/// When rounds of gossip are due. While there is nothing to say, no timer is set for them: a node that idles need not wake five times
+/// a second. The rounds keep their time: the next one is when it would have been.
+#[derive(Debug, Default)]
+pub(super) struct GossipClock {
+    /// When the next round is due, or was while it slept. `None`: never.
+    next: Option<Time>,
+    /// Whether a timer is set for it.
+    awake: bool,
+}
+
+impl GossipClock {
+    pub(super) fn start(&mut self, first: Time) {
+        self.next = Some(first);
+    }
+
+    /// How many rounds have passed in sleep before `now`.
+    fn slept(&self, now: Time, interval: Duration) -> u32 {
+        match self.next {
+            Some(next) if !self.awake && next < now => {
+                let rounds = now.since(next).as_nanos().div_ceil(interval.as_nanos());
+                u32::try_from(rounds).unwrap_or(u32::MAX)
+            }
+            _ => 0,
+        }
+    }
+}
+
 impl Node {
+    pub(super) fn gossip_sleeps(&self) -> bool {
+        self.gossip_clock.next.is_some() && !self.gossip_clock.awake
+    }
+
+    /// Whether rounds are to take place. While somebody is suspect they do in any case: from a round that is late, the node sees that
+    /// it was paused, and gives suspects the lost time back.
+    pub(super) fn gossip_is_wanted(&self) -> bool {
+        !self.nothing_to_gossip() || self.table.suspect() > 0
+    }
+
+    /// Rounds that took place in sleep, with nothing to say, since the last one that was counted.
+    pub(super) fn gossip_rounds_slept(&self) -> u64 {
+        self.gossip_clock.slept(self.now, self.config.gossip_interval).into()
+    }
+
+    /// The end of every input: if there is something to say by now, the next round will say it.
+    pub(super) fn wake_gossip(&mut self) {
+        if !self.gossip_sleeps() || !self.gossip_is_wanted() {
+            return;
+        }
+        let interval = self.config.gossip_interval;
+        let slept = self.gossip_clock.slept(self.now, interval);
+        self.counters.gossip_rounds += u64::from(slept);
+        if let Some(next) = &mut self.gossip_clock.next {
+            *next += interval * slept;
+            self.timers.set(*next, Timer::GossipTick);
+            self.gossip_clock.awake = true;
+        }
+    }
+
     pub(super) fn gossip_tick(&mut self) {
-        self.timers.set(self.now + self.config.gossip_interval, Timer::GossipTick);
+        self.gossip_clock = GossipClock { next: Some(self.now + self.config.gossip_interval), awake: false };
         if !self.gossip_must_wait() {
             self.gossip_round();
         }

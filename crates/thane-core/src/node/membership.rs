@@ -168,7 +168,9 @@ impl Node {
         self.table.identify(id, &Announced { name: alive.node, ip, port, meta, versions });
         self.table[id].incarnation = alive.incarnation;
         self.find_route(id);
-        self.broadcast_alive(id, alive.versions, None);
+        if !self.catching_up {
+            self.broadcast_alive(id, alive.versions, None);
+        }
         if before != State::Alive {
             self.table.set_state(id, State::Alive, self.now);
         }

@@ -19,7 +19,7 @@ use crate::member::State;
 use crate::notice::{Layer, Level};
 use crate::table::MemberId;
 use crate::time::Time;
-use crate::timers::Timer;
+use crate::timers::{Timer, TimerKey};
 
 /// The memberlist protocol version from which a peer answers pings over TCP.
 pub(super) const TCP_PING_PROTOCOL_MIN: u8 = 3;
@@ -60,6 +60,8 @@ pub(super) struct Probe {
     nacks_from: BTreeSet<SocketAddr>,
     tcp: TcpProbe,
     tcp_answered: bool,
+    /// For its two stages: a probe that is answered needs no waking.
+    timers: [TimerKey; 2],
 }
 
 impl Probe {
@@ -105,6 +107,17 @@ impl Node {
         let (name, addr, incarnation, state) =
             (entry.name.clone(), entry.reached_at(), entry.incarnation, entry.state);
         let deadline = self.now + span;
+        // The look's timer sets the next one.
+        let look_after = self.look_after(id);
+        let looks = self.config.detector.refusals
+            && self.answers_over_tcp(id)
+            && look_after < self.config.probe_timeout;
+        let first = if looks {
+            self.timers.set(self.now + look_after, Timer::ProbeLook { seq })
+        } else {
+            self.timers.set(self.now + self.config.probe_timeout, Timer::ProbeTimeout { seq })
+        };
+        let timers = [first, self.timers.set(deadline, Timer::ProbeDeadline { seq })];
         self.prober.current = Some(Probe {
             seq,
             target: name.clone(),
@@ -119,18 +132,8 @@ impl Node {
             nacks_from: BTreeSet::new(),
             tcp: TcpProbe::NotTried,
             tcp_answered: false,
+            timers,
         });
-        // The look's timer sets the next one: an answered probe leaves as few behind as without it.
-        let look_after = self.look_after(id);
-        if self.config.detector.refusals
-            && self.answers_over_tcp(id)
-            && look_after < self.config.probe_timeout
-        {
-            self.timers.set(self.now + look_after, Timer::ProbeLook { seq });
-        } else {
-            self.timers.set(self.now + self.config.probe_timeout, Timer::ProbeTimeout { seq });
-        }
-        self.timers.set(deadline, Timer::ProbeDeadline { seq });
         let ping = self.encode_ping(seq, &name);
         let checksum = self.checksum_for(id);
         if state == State::Suspect && self.config.detector.buddy {
@@ -146,8 +149,9 @@ impl Node {
 
     /// The answer takes longer than a few round trips: if the process is gone, a connection says so at once.
     pub(super) fn probe_look(&mut self, seq: u32) {
-        let Some(probe) = self.prober.current.as_ref().filter(|probe| probe.seq == seq) else { return };
-        self.timers.set(probe.sent + self.config.probe_timeout, Timer::ProbeTimeout { seq });
+        let Some(probe) = self.prober.current.as_mut().filter(|probe| probe.seq == seq) else { return };
+        let timeout = probe.sent + self.config.probe_timeout;
+        probe.timers[0] = self.timers.set(timeout, Timer::ProbeTimeout { seq });
         if self.held.is_none()
             && let Some(id) = self.table.find(&probe.target)
         {
@@ -181,7 +185,7 @@ impl Node {
         if now < deadline && probe.sent >= held {
             // The ping itself leaves only now.
             probe.sent = now;
-            self.timers.set(now + self.config.probe_timeout, Timer::ProbeTimeout { seq });
+            probe.timers[0] = self.timers.set(now + self.config.probe_timeout, Timer::ProbeTimeout { seq });
             return;
         }
         if now >= deadline && !probe.indirect {
@@ -375,7 +379,10 @@ impl Node {
 
     /// Drops the probe under way without a verdict.
     pub(super) fn abandon_probe(&mut self) {
-        if self.prober.current.take().is_some() {
+        if let Some(probe) = self.prober.current.take() {
+            for timer in probe.timers {
+                self.timers.cancel(timer);
+            }
             self.prober.tick_pending = false;
         }
     }
@@ -390,6 +397,9 @@ impl Node {
     }
 
     fn probe_over(&mut self, probe: &Probe) {
+        for timer in probe.timers {
+            self.timers.cancel(timer);
+        }
         self.measure(Measure::Probe, self.now.since(probe.sent).as_secs_f64());
         if std::mem::take(&mut self.prober.tick_pending) {
             self.probe_next();

@@ -10,7 +10,7 @@ use thane_wire::serf::{PushPullState, SerfMessage, UserEvents};
 use thane_wire::stream::PushPull;
 
 use super::Node;
-use super::streams::Purpose;
+use super::streams::{Purpose, Stream};
 use crate::delegate::{Candidate, Veto};
 use crate::event::{Cause, Path};
 use crate::formulas::push_pull_scale;
@@ -110,6 +110,7 @@ impl Node {
         let own_name = self.own_name();
         // Asked before the members are merged: afterwards everybody is known.
         let is_history = self.declines_history_of(remote);
+        self.catching_up = self.is_news_to_us_alone();
         let mut fitting = 0;
         let mut misfit: Option<Arc<str>> = None;
         for record in remote.nodes() {
@@ -126,6 +127,7 @@ impl Node {
                 }),
             }
         }
+        self.catching_up = false;
         if let Some(name) = misfit {
             let error = ExchangeError::Versions { name };
             if fitting == 0 {
@@ -141,6 +143,15 @@ impl Node {
         }
         self.has_cluster = true;
         Ok(())
+    }
+
+    /// Whether a peer's state can be news to nobody but us: we know nobody, have told our state to nobody else, and nobody else is about
+    /// to hear it. All who could learn something from us are then in the peer's cluster, where each member announces itself.
+    ///
+    /// Differs from Serf: whoever joins a cluster of n members there gossips all n of them anew, to members that know them.
+    fn is_news_to_us_alone(&self) -> bool {
+        let exchanging = |stream: &Stream| !matches!(stream.purpose(), Purpose::Ping { .. });
+        !self.has_cluster && self.table.len() == 1 && !self.streams.values().any(exchanging)
     }
 
     /// Whether the application lets us be one cluster with a peer and all whom it knows. (memberlist: `state.go`, mergeRemoteState,

@@ -48,6 +48,10 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    pub(super) fn purpose(&self) -> &Purpose {
+        &self.purpose
+    }
+
     pub(super) fn check_invariants(&self) {
         assert!(self.connected || self.purpose != Purpose::Inbound, "an accepted stream is connected");
     }
