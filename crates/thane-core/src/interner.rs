@@ -1,13 +1,16 @@
 //! What members announce of themselves, kept once for several nodes.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use crate::name_index::NameIndex;
 use crate::rng::Seed;
 use crate::table::{MEMBERS_MAX, MemberId};
+
+/// How many messages an interner remembers.
+const MESSAGES: usize = 1 << 18;
 
 /// What a member announces of itself.
 #[derive(Debug, PartialEq)]
@@ -45,7 +48,7 @@ impl Identity {
     }
 }
 
-/// Lets several nodes of one process keep a single copy of what each member announces. For a simulation, in which all nodes know
+/// Lets several nodes of one process keep a single copy of what each member announces, and of messages that many of them queue. For a simulation, in which all nodes know
 /// the same members, this is the larger part of the memory; a node alone needs none. See [`crate::Config::interner`].
 ///
 /// Sharing shows in nothing but memory: nodes that share behave as those that do not. A copy is kept for each of at most 2^20 names,
@@ -57,18 +60,38 @@ pub struct Interner(Arc<Mutex<Shared>>);
 struct Shared {
     by_name: NameIndex,
     identities: Vec<Arc<Identity>>,
+    /// Messages that nodes have queued lately, each where its hash puts it.
+    messages: Vec<Option<Arc<[u8]>>>,
 }
 
 impl Interner {
     /// An interner that holds nothing. `seed` keys its hash, so that names from a network cannot be chosen to collide.
     pub fn new(seed: Seed) -> Self {
-        Self(Arc::new(Mutex::new(Shared { by_name: NameIndex::new(seed), identities: Vec::new() })))
+        let (by_name, identities, messages) = (NameIndex::new(seed), Vec::new(), Vec::new());
+        Self(Arc::new(Mutex::new(Shared { by_name, identities, messages })))
+    }
+
+    /// A copy of these bytes: most likely the one that another node has of them.
+    pub(crate) fn message(&self, message: &[u8]) -> Arc<[u8]> {
+        let mut shared = self.lock();
+        if shared.messages.is_empty() {
+            shared.messages = vec![None; MESSAGES];
+        }
+        let at = shared.by_name.hash(message) as usize % MESSAGES;
+        match &mut shared.messages[at] {
+            Some(known) if **known == *message => known.clone(),
+            place => place.insert(message.into()).clone(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        // Whoever panicked while holding it left nothing half done that matters: a copy too few or too many.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn identity(&self, heard: &Announced<'_>) -> Arc<Identity> {
-        // Whoever panicked while holding it left nothing half done that matters: a copy too few or too many.
-        let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Shared { by_name, identities } = &mut *shared;
+        let mut shared = self.lock();
+        let Shared { by_name, identities, .. } = &mut *shared;
         let found = by_name.find(heard.name, |id| &identities[id.0 as usize].name);
         if let Some(id) = found {
             let known = &mut identities[id.0 as usize];
@@ -123,6 +146,14 @@ mod tests {
         assert_eq!((moved.port, one.port), (7947, 7946), "who knows the old one keeps it");
         assert!(Arc::ptr_eq(&moved.name, &one.name));
         assert!(Arc::ptr_eq(&one, &identify(Some(&interner), Some(&one), &heard("a", 7946, b"x"))));
+    }
+
+    #[test]
+    fn the_same_message_is_kept_once() {
+        let interner = Interner::new(Seed::from(1));
+        let [one, same, other] =
+            [&b"a message"[..], b"a message", b"another"].map(|bytes| interner.message(bytes));
+        assert!(Arc::ptr_eq(&one, &same) && *other == *b"another");
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl NameIndex {
         if self.len == 0 {
             return None;
         }
-        let hash = self.hash(name);
+        let hash = self.hash(name.as_bytes());
         let mask = self.slots.len() - 1;
         let mut at = self.home(hash);
         loop {
@@ -69,7 +69,7 @@ impl NameIndex {
     }
 
     fn put(&mut self, name: &str, id: MemberId) {
-        let hash = self.hash(name);
+        let hash = self.hash(name.as_bytes());
         let mask = self.slots.len() - 1;
         let mut at = self.home(hash);
         while self.slots[at] != 0 {
@@ -89,7 +89,7 @@ impl NameIndex {
     /// Removes a member; `name_of` must still know its name, and those of all others.
     pub(crate) fn remove<'a>(&mut self, id: MemberId, name_of: impl Fn(MemberId) -> &'a str) {
         let mask = self.slots.len() - 1;
-        let mut hole = self.home(self.hash(name_of(id)));
+        let mut hole = self.home(self.hash(name_of(id).as_bytes()));
         while member(self.slots[hole]) != id {
             assert_ne!(self.slots[hole], 0, "invariant: a member that is removed is in the index");
             hole = (hole + 1) & mask;
@@ -102,7 +102,7 @@ impl NameIndex {
             if slot == 0 {
                 break;
             }
-            let home = self.home(self.hash(name_of(member(slot))));
+            let home = self.home(self.hash(name_of(member(slot)).as_bytes()));
             if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
                 self.slots[hole] = slot;
                 hole = at;
@@ -110,6 +110,11 @@ impl NameIndex {
         }
         self.slots[hole] = 0;
         self.len -= 1;
+    }
+
+    /// Forgets all, and gives the memory back.
+    pub(crate) fn clear(&mut self) {
+        (self.slots, self.len) = (Vec::new(), 0);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -121,10 +126,11 @@ impl NameIndex {
         (hash >> 32) as usize & (self.slots.len() - 1)
     }
 
-    fn hash(&self, name: &str) -> u64 {
+    /// The keyed hash that the index uses.
+    pub(crate) fn hash(&self, bytes: &[u8]) -> u64 {
         let [start, factor] = self.key;
-        let mut hash = start ^ name.len() as u64;
-        let (words, rest) = name.as_bytes().as_chunks::<8>();
+        let mut hash = start ^ bytes.len() as u64;
+        let (words, rest) = bytes.as_chunks::<8>();
         for word in words {
             hash = fold(hash ^ u64::from_le_bytes(*word), factor);
         }
@@ -188,7 +194,7 @@ mod tests {
     fn the_key_decides_which_names_collide() {
         let hashes = |seed: u64| {
             let index = NameIndex::new(Seed::from(seed));
-            ["a", "b", "node-1", "node-10", "", "\0"].map(|name| index.hash(name))
+            ["a", "b", "node-1", "node-10", "", "\0"].map(|name| index.hash(name.as_bytes()))
         };
         let (one, other) = (hashes(1), hashes(2));
         assert_eq!(one, hashes(1));

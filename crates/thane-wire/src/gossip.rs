@@ -477,6 +477,11 @@ impl<'a> NodeState<'a> {
     /// # Errors
     /// When the bytes are no such map.
     pub fn decode(record: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::read(&mut Reader::new(record))
+    }
+
+    /// Reads one record and stands behind it then.
+    pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let mut node = Self {
             name: "",
             addr: &[],
@@ -487,7 +492,7 @@ impl<'a> NodeState<'a> {
             versions: &[],
         };
         let names = ["Name", "Addr", "Port", "Meta", "Incarnation", "State", "Vsn"];
-        Reader::new(record).fields("node state", &names, |index, r| {
+        reader.fields("node state", &names, |index, r| {
             match index {
                 0 => node.name = r.str("Name")?,
                 1 => node.addr = r.bytes("Addr")?.unwrap_or_default(),

@@ -225,6 +225,9 @@ impl<'a> Reader<'a> {
     }
 
     fn integer<T: TryFrom<i128>>(&mut self, field: &'static str) -> Result<T, DecodeError> {
+        if let Some(number) = self.small_unsigned() {
+            return T::try_from(number.into()).map_err(|_too_large| DecodeError::OutOfRange { field });
+        }
         let head = self.head(field, "an integer", &[Kind::Integer])?;
         T::try_from(head.integer).map_err(|_too_large| DecodeError::OutOfRange { field })
     }
@@ -263,6 +266,9 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::WrongType`].
     pub fn text(&mut self, field: &'static str) -> Result<&'a [u8], DecodeError> {
+        if let Some(text) = self.short_text() {
+            return Ok(text);
+        }
         let head = self.head(field, "a string", &[Kind::Text, Kind::Binary])?;
         self.take(head.count)
     }
@@ -276,6 +282,9 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::WrongType`] for anything else.
     pub fn bytes(&mut self, field: &'static str) -> Result<Option<&'a [u8]>, DecodeError> {
+        if let Some(bytes) = self.short_text() {
+            return Ok(Some(bytes));
+        }
         match self.bytes_cow(field)? {
             None => Ok(None),
             Some(Cow::Borrowed(bytes)) => Ok(Some(bytes)),
@@ -288,6 +297,9 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DecodeError::WrongType`], or [`DecodeError::OutOfRange`] for an element over 255.
     pub fn bytes_cow(&mut self, field: &'static str) -> Result<Option<Cow<'a, [u8]>>, DecodeError> {
+        if let Some(bytes) = self.short_text() {
+            return Ok(Some(Cow::Borrowed(bytes)));
+        }
         let head = self.head(field, "bytes", &[Kind::Text, Kind::Binary, Kind::Array])?;
         match head.kind {
             Kind::Nil => Ok(None),
@@ -349,13 +361,18 @@ impl<'a> Reader<'a> {
         names: &[&str],
         mut read: impl FnMut(usize, &mut Self) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
-        let head = self.head(what, "a map", &[Kind::Map, Kind::Array])?;
-        for position in 0..head.count {
-            let index = if head.kind == Kind::Array {
+        let (is_array, count) = if let Some(count) = self.short_map() {
+            (false, count)
+        } else {
+            let head = self.head(what, "a map", &[Kind::Map, Kind::Array])?;
+            (head.kind == Kind::Array, head.count)
+        };
+        for position in 0..count {
+            let index = if is_array {
                 Some(position).filter(|&position| position < names.len())
             } else {
                 let key = self.text("map key")?;
-                names.iter().position(|name| name.as_bytes() == key)
+                names.iter().position(|name| is_key(name.as_bytes(), key))
             };
             match index {
                 Some(index) => read(index, self)?,
@@ -363,6 +380,47 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
+    }
+
+    // ---- the commonest values, without the general case's detour; `None` leaves the reader where it is ----
+
+    /// Text or bytes whose marker holds their length.
+    #[inline]
+    fn short_text(&mut self) -> Option<&'a [u8]> {
+        let marker = *self.bytes.get(self.at)?;
+        if marker & 0xe0 != 0xa0 {
+            return None;
+        }
+        let start = self.at + 1;
+        let end = start + usize::from(marker & 0x1f);
+        let text = self.bytes.get(start..end)?;
+        self.at = end;
+        Some(text)
+    }
+
+    /// A map whose marker holds the number of its entries.
+    #[inline]
+    fn short_map(&mut self) -> Option<usize> {
+        let marker = *self.bytes.get(self.at)?;
+        if marker & 0xf0 != 0x80 {
+            return None;
+        }
+        self.at += 1;
+        Some(usize::from(marker & 0x0f))
+    }
+
+    /// An unsigned number of up to 32 bits.
+    #[inline]
+    fn small_unsigned(&mut self) -> Option<u32> {
+        let (number, size) = match *self.rest() {
+            [marker @ 0..=0x7f, ..] => (marker.into(), 1),
+            [0xcc, a, ..] => (a.into(), 2),
+            [0xcd, a, b, ..] => (u16::from_be_bytes([a, b]).into(), 3),
+            [0xce, a, b, c, d, ..] => (u32::from_be_bytes([a, b, c, d]), 5),
+            _ => return None,
+        };
+        self.at += size;
+        Some(number)
     }
 
     /// Reads the head of a value that must be nil or of one of the kinds.
@@ -385,6 +443,12 @@ impl<'a> Reader<'a> {
         self.at += count;
         Ok(taken)
     }
+}
+
+/// Whether a key of a map is this field's name. Names of one length mostly differ in their first letter.
+#[inline]
+fn is_key(name: &[u8], key: &[u8]) -> bool {
+    name.len() == key.len() && name.first() == key.first() && name == key
 }
 
 /// Finds the end of one value whose bytes arrive in pieces.
@@ -428,6 +492,17 @@ impl Skipper {
                 self.level -= 1;
             }
             let rest = bytes.get(self.at..).ok_or(DecodeError::Truncated)?;
+            // Most values end with their marker, or with the few bytes whose number it holds.
+            let short = match rest {
+                [0..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff, ..] => Some(1),
+                [marker @ 0xa0..=0xbf, ..] => Some(1 + usize::from(marker & 0x1f)),
+                _ => None,
+            };
+            if let Some(size) = short.filter(|size| *size <= rest.len()) {
+                self.at += size;
+                self.open[self.level] -= 1;
+                continue;
+            }
             let head = head(rest)?;
             let inside = match head.kind {
                 Kind::Array => head.count as u64,

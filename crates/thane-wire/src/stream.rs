@@ -58,13 +58,17 @@ impl PushPull {
             if records.is_empty() {
                 return None;
             }
-            let node = NodeState::decode(records);
             let mut reader = Reader::new(records);
-            // The decoder has found the end of each record before, so this finds it again.
-            records = match reader.skip() {
-                Ok(()) => reader.rest(),
-                Err(_) => &[],
-            };
+            let node = NodeState::read(&mut reader);
+            if node.is_err() {
+                // The stream's decoder has found the end of each record before, so this finds it again.
+                reader = Reader::new(records);
+                if reader.skip().is_err() {
+                    records = &[];
+                    return Some(node);
+                }
+            }
+            records = reader.rest();
             Some(node)
         })
     }

@@ -6,14 +6,14 @@ use super::*;
 use crate::formulas::retransmit_limit;
 
 /// A message that begins with its id.
-fn message(id: &str, len: usize) -> Bytes {
+fn message(id: &str, len: usize) -> Arc<[u8]> {
     let mut bytes = id.as_bytes().to_vec();
     assert!(bytes.len() <= len, "{id} fits");
     bytes.resize(len, 0);
     bytes.into()
 }
 
-fn id(message: &Bytes) -> String {
+fn id(message: &Arc<[u8]>) -> String {
     String::from_utf8(message.iter().copied().take_while(|byte| *byte != 0).collect()).unwrap()
 }
 
@@ -58,7 +58,7 @@ fn every_recorded_trace_of_memberlist_is_ours_too() {
     let (mut steps, mut odd_steps) = (0, 0);
     for trace in all["traces"].as_array().unwrap() {
         let limit = retransmit_limit(number(trace, "retransmit_mult") as u32, number(trace, "num_nodes"));
-        let mut queue = BroadcastQueue::default();
+        let mut queue = BroadcastQueue::new(Seed::from(0));
         let mut lengths = BTreeMap::new();
         for (at, op) in trace["ops"].as_array().unwrap().iter().enumerate() {
             steps += 1;
@@ -70,7 +70,7 @@ fn every_recorded_trace_of_memberlist_is_ours_too() {
                     let (message, waiting) = (message(id, number(op, "len")), Some(op_of(id)));
                     match op["name"].as_str() {
                         Some(name) if kind == "queue_named" => {
-                            queue.queue_named(name.into(), message, waiting);
+                            queue.queue_named(&name.into(), message, waiting);
                         }
                         _ => queue.queue(message, waiting),
                     }
@@ -108,7 +108,7 @@ fn every_recorded_selection_of_serf_is_ours_too() {
     for case in cases {
         let limit = retransmit_limit(number(case, "retransmit_mult") as u32, number(case, "node_count"));
         let mut queues = ["intent", "query", "event"].map(|name| {
-            let mut queue = BroadcastQueue::default();
+            let mut queue = BroadcastQueue::new(Seed::from(0));
             for new in case["queued_in_order"][name].as_array().into_iter().flatten() {
                 queue.queue(message(new["id"].as_str().unwrap(), number(new, "len")), None);
             }
@@ -136,7 +136,7 @@ fn every_recorded_selection_of_serf_is_ours_too() {
 #[test]
 fn overhead_counts_for_each_message() {
     for (overhead, wanted) in [(2, 4), (3, 3)] {
-        let mut queue = BroadcastQueue::default();
+        let mut queue = BroadcastQueue::new(Seed::from(0));
         for at in 0..4 {
             queue.queue(message(&format!("m{at}"), 18), None);
         }
@@ -147,7 +147,7 @@ fn overhead_counts_for_each_message() {
 /// memberlist: `queue_test.go`, `TestTransmitLimited_GetBroadcasts_Limit`.
 #[test]
 fn a_message_goes_out_as_often_as_the_limit_says() {
-    let mut queue = BroadcastQueue::default();
+    let mut queue = BroadcastQueue::new(Seed::from(0));
     for at in 0..4 {
         queue.queue(message(&format!("m{at}"), 18), None);
     }
@@ -158,42 +158,42 @@ fn a_message_goes_out_as_often_as_the_limit_says() {
 /// memberlist: `queue_test.go`, `TestTransmitLimited_Prune` and `TestTransmitLimited_Queue`.
 #[test]
 fn the_oldest_of_equals_are_pruned_and_replaced_messages_are_finished() {
-    let mut queue = BroadcastQueue::default();
+    let mut queue = BroadcastQueue::new(Seed::from(0));
     for at in 0..4 {
         queue.queue_named(
-            format!("node{at}").as_str().into(),
+            &format!("node{at}").as_str().into(),
             message(&format!("m{at}"), 18),
             Some(OpId(at)),
         );
     }
     assert_eq!(queue.prune(2), 2);
     assert_eq!(queue.take_finished(), [OpId(0), OpId(1)]);
-    queue.queue_named("node3".into(), message("m9", 18), Some(OpId(9)));
+    queue.queue_named(&"node3".into(), message("m9", 18), Some(OpId(9)));
     assert_eq!(
         queue.take_finished(),
         [OpId(3)],
         "a newer statement about the same member replaces the older one"
     );
     assert_eq!(take(&mut queue, 0, 1000, 5), ["m9", "m2"], "and counts as the newest");
-    assert_eq!(BroadcastQueue::default().prune(0), 0, "an unused queue has nothing to lose");
+    assert_eq!(BroadcastQueue::new(Seed::from(0)).prune(0), 0, "an unused queue has nothing to lose");
 }
 
 #[test]
 fn a_packet_takes_no_more_parts_than_allowed() {
-    let mut queue = BroadcastQueue::default();
+    let mut queue = BroadcastQueue::new(Seed::from(0));
     for at in 0..300 {
         queue.queue(message(&format!("m{at}"), 5), None);
     }
-    let mut out = vec![Bytes::from_static(b"first")];
+    let mut out = vec![Arc::from(&b"first"[..])];
     queue.take(2, 100_000, 4, 127, &mut out);
     assert_eq!(out.len(), 127, "the messages that were there already count");
 }
 
 #[test]
 fn an_escort_goes_in_front_and_behind_and_counts_with_its_message() {
-    let mut queue = BroadcastQueue::default();
-    queue.queue_escorted("a".into(), message("m1", 10), Some(message("e1", 6)), Some(OpId(1)));
-    queue.queue_named("b".into(), message("m2", 20), None);
+    let mut queue = BroadcastQueue::new(Seed::from(0));
+    queue.queue_escorted(&"a".into(), message("m1", 10), Some(message("e1", 6)), Some(OpId(1)));
+    queue.queue_named(&"b".into(), message("m2", 20), None);
     // 10 + 2 × (6 + 2) bytes: longer than the other, which is what decides who comes first.
     assert_eq!(take(&mut queue, 2, 27, 4), ["m2"], "all of it must fit");
     assert_eq!(take(&mut queue, 2, 28, 4), ["e1", "m1", "e1"]);
@@ -201,10 +201,10 @@ fn an_escort_goes_in_front_and_behind_and_counts_with_its_message() {
     queue.escort("b", message("e3", 6));
     queue.escort("nobody", message("e4", 6));
     assert_eq!(take(&mut queue, 2, 1000, 4), ["e2", "m2", "e2", "e1", "m1", "e1"]);
-    let mut out = vec![Bytes::new()];
+    let mut out = vec![Arc::from(&[][..])];
     queue.take(2, 1000, 4, 6, &mut out);
     assert_eq!(out.len(), 4, "all of it within the number of parts");
-    queue.queue_named("a".into(), message("m3", 10), None);
+    queue.queue_named(&"a".into(), message("m3", 10), None);
     assert_eq!(queue.take_finished(), [OpId(1)]);
     assert_eq!(take(&mut queue, 2, 14, 4), ["m3"], "the escort went with the message that was replaced");
 }

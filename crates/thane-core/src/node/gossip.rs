@@ -1,9 +1,9 @@
 //! What goes into a packet, and the rounds that send it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use thane_wire::gossip::kind;
 use thane_wire::limits::COMPOUND_PARTS_MAX;
 use thane_wire::packet::Checksum;
@@ -164,9 +164,14 @@ impl Node {
     /// Sends one message, and in what is left of the packet, whatever is queued.
     pub(super) fn send_with_gossip(&mut self, to: SocketAddr, checksum: Checksum, message: Vec<u8>) {
         let room = self.packet_room().saturating_sub(message.len() + PART_BYTES);
-        let mut messages = vec![Bytes::from(message)];
+        let mut messages = vec![Arc::from(message)];
         self.take_gossip(room, &mut messages);
         self.send(to, checksum, &messages);
+    }
+
+    /// A message for the queues. Simulated nodes keep one copy of what many of them queue.
+    pub(super) fn shared(&self, message: &[u8]) -> Arc<[u8]> {
+        self.config.interner.as_ref().map_or_else(|| message.into(), |interner| interner.message(message))
     }
 
     /// Bytes that parts of one packet, with [`PART_BYTES`] each, may take together.
@@ -186,7 +191,7 @@ impl Node {
     /// Differs from Serf: while others wait, statements get at most three quarters of a packet, so that a restless cluster does not
     /// starve its users' messages. And one packet in four is filled the other way round, so that neither many intents nor the size
     /// of an event keeps it waiting.
-    fn take_gossip(&mut self, room: usize, out: &mut Vec<Bytes>) {
+    fn take_gossip(&mut self, room: usize, out: &mut Vec<Arc<[u8]>>) {
         if self.nothing_to_gossip() {
             return;
         }
@@ -205,7 +210,7 @@ impl Node {
     }
 
     /// Takes what belongs to Serf's layer; from the last queue to the first if `events_first`. Gives the bytes taken.
-    fn take_users_messages(&mut self, room: usize, events_first: bool, out: &mut Vec<Bytes>) -> usize {
+    fn take_users_messages(&mut self, room: usize, events_first: bool, out: &mut Vec<Arc<[u8]>>) -> usize {
         let limit = retransmit_limit(self.config.retransmit_mult, self.table.with_status());
         let (mut used, before) = (0, out.len());
         let mut queues = [&mut self.intents, &mut self.queries, &mut self.events];
@@ -219,7 +224,7 @@ impl Node {
         used
     }
 
-    fn take_statements(&mut self, room: usize, out: &mut Vec<Bytes>) -> usize {
+    fn take_statements(&mut self, room: usize, out: &mut Vec<Arc<[u8]>>) -> usize {
         let limit = retransmit_limit(self.config.retransmit_mult, self.table.known());
         let before = out.len();
         let used = self.statements.take(PART_BYTES, room, limit, COMPOUND_PARTS_MAX, out);
@@ -228,7 +233,7 @@ impl Node {
     }
 
     /// Measures the messages of Serf's layer among these.
-    fn measure_sent(&mut self, messages: &[Bytes]) {
+    fn measure_sent(&mut self, messages: &[Arc<[u8]>]) {
         for message in messages.iter().filter(|message| message.first() == Some(&kind::USER)) {
             // Without memberlist's byte for messages of its users.
             self.measure(Measure::MessageSent, (message.len() - 1) as f64);

@@ -229,7 +229,8 @@ impl Node {
         };
         let mut message = Vec::with_capacity(96 + entry.meta.len());
         alive.encode(&mut message);
-        self.statements.queue_named(entry.name.clone(), message.into(), op);
+        let message = self.shared(&message);
+        self.statements.queue_named(&entry.name, message, op);
     }
 
     /// Somebody else uses our name, or repeats what we said, or claims what we never said.
@@ -296,7 +297,7 @@ impl Node {
         let entry = &self.table[id];
         let to = if announced == entry.addr() { entry.reached_at() } else { announced };
         let checksum = self.checksum_for(id);
-        self.send(to, checksum, &[message.into()]);
+        self.send(to, checksum, &[message]);
     }
 
     // ---- suspect ----
@@ -373,7 +374,8 @@ impl Node {
     fn gossip_suspect(&mut self, id: MemberId, suspect: &Suspect<'_>) {
         let mut message = Vec::new();
         suspect.encode(&mut message);
-        self.statements.queue_named(self.table[id].name.clone(), message.into(), None);
+        let message = self.shared(&message);
+        self.statements.queue_named(&self.table[id].name, message, None);
     }
 
     fn clear_suspicion(&mut self, id: MemberId) {
@@ -475,9 +477,10 @@ impl Node {
     fn gossip_dead(&mut self, id: MemberId, dead: &Dead<'_>, op: Option<OpId>) {
         let mut message = Vec::new();
         dead.encode(&mut message);
+        let message = self.shared(&message);
         let escort =
             if self.table[id].status == Some(Status::Leaving) { self.leave_intent_held(id) } else { None };
-        self.statements.queue_escorted(self.table[id].name.clone(), message.into(), escort, op);
+        self.statements.queue_escorted(&self.table[id].name, message, escort, op);
     }
 
     fn bury(&mut self, id: MemberId, dead: &Dead<'_>, cause: Cause) {

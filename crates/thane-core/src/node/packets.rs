@@ -256,7 +256,7 @@ impl Node {
     }
 
     /// Sends messages as one packet.
-    pub(super) fn send(&mut self, to: SocketAddr, checksum: Checksum, messages: &[Bytes]) {
+    pub(super) fn send(&mut self, to: SocketAddr, checksum: Checksum, messages: &[impl AsRef<[u8]>]) {
         let nonce = self.rng.nonce();
         let packet = self.codec.seal_packet(messages, checksum, nonce);
         self.counters.packets_sent += 1;

@@ -141,7 +141,7 @@ impl Node {
             let own = self.own_name();
             let mut accusation = Vec::new();
             Suspect { incarnation, node: &name, from: &own }.encode(&mut accusation);
-            self.send(addr, checksum, &[ping.into(), accusation.into()]);
+            self.send(addr, checksum, &[ping, accusation]);
         } else {
             self.send_with_gossip(addr, checksum, ping);
         }

@@ -307,7 +307,7 @@ impl Node {
         let mut framed = Vec::with_capacity(message.len() + 1);
         encode_user(message, &mut framed);
         let checksum = self.checksum_by_name(name);
-        self.send(to, checksum, &[Bytes::from(framed)]);
+        self.send(to, checksum, &[framed]);
     }
 
     /// Somebody asks us to pass an answer on.

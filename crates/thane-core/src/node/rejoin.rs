@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use thane_wire::packet::Checksum;
 
 use super::streams::Purpose;
@@ -348,7 +347,7 @@ impl Node {
         let seq = self.next_seq();
         let ping = self.encode_ping(seq, &name);
         self.rejoin.asked.insert(seq, name);
-        self.send(to, Checksum::Omit, &[Bytes::from(ping)]);
+        self.send(to, Checksum::Omit, &[ping]);
     }
 
     /// Whether the ack is that of a lost member; then we exchange state with it, and are one cluster again.

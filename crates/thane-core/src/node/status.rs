@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use thane_wire::gossip;
 use thane_wire::serf::{Join, Leave, SerfMessage};
 
@@ -139,7 +138,7 @@ impl Node {
 
     /// The leave intent that made a member leave, as a packet carries it; none for a name so long that it would crowd out the rest, and
     /// none if the member is to be erased: that must reach everybody as it was said.
-    pub(super) fn leave_intent_held(&self, id: MemberId) -> Option<Bytes> {
+    pub(super) fn leave_intent_held(&self, id: MemberId) -> Option<Arc<[u8]>> {
         let entry = &self.table[id];
         if self.awaiting_prune.contains(&entry.name) {
             return None;
@@ -147,7 +146,8 @@ impl Node {
         let mut message = Vec::new();
         SerfMessage::Leave(Leave { ltime: entry.status_ltime, node: &entry.name, prune: false })
             .encode(&mut message);
-        Some(frame(&message)).filter(|intent| intent.len() <= self.packet_room() / 8)
+        let framed = Some(frame(&message)).filter(|intent| intent.len() <= self.packet_room() / 8);
+        framed.map(|intent| self.shared(&intent))
     }
 
     pub(super) fn member_updated(&mut self, id: MemberId, cause: Cause) {
@@ -205,13 +205,14 @@ impl Node {
 
     /// Queues a Serf message (its own type byte first) for gossip.
     pub(super) fn queue_serf(&mut self, queue: Queue, message: &[u8], op: Option<OpId>) {
+        let message = self.shared(&frame(message));
         let surge = QUEUE_SURGE * self.queue_depth_max();
         let queue = match queue {
             Queue::Intents => &mut self.intents,
             Queue::Queries => &mut self.queries,
             Queue::Events => &mut self.events,
         };
-        queue.queue(frame(message), op);
+        queue.queue(message, op);
         if queue.len() > surge {
             self.counters.broadcasts_pruned += queue.prune(surge) as u64;
         }
@@ -480,10 +481,10 @@ impl Node {
 }
 
 /// A Serf message (its own type byte first) as a part of a packet.
-fn frame(message: &[u8]) -> Bytes {
+fn frame(message: &[u8]) -> Vec<u8> {
     let mut framed = Vec::with_capacity(message.len() + 1);
     gossip::encode_user(message, &mut framed);
-    framed.into()
+    framed
 }
 
 /// One of Serf's gossip queues.

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use thane_wire::gossip::{Alive, Dead, Message, ip_bytes};
 use thane_wire::stream::PushPull;
@@ -226,8 +225,7 @@ impl Play {
         for (name, queue) in queues {
             let mut messages = Vec::new();
             queue.take(0, usize::MAX, 1, usize::MAX, &mut messages);
-            let mut messages: Vec<String> =
-                messages.iter().map(|message: &Bytes| hex(&message[1..])).collect();
+            let mut messages: Vec<String> = messages.iter().map(|message| hex(&message[1..])).collect();
             messages.sort();
             queued.insert(name.into(), json!(messages));
         }
