@@ -225,7 +225,7 @@ impl Node {
         for relay in &relays {
             let message = self.encode_indirect_ping(seq, id, false);
             let (to, checksum) = (self.table[*relay].reached_at(), self.checksum_for(*relay));
-            self.send(to, checksum, &[message.into()]);
+            self.send(to, checksum, &[message]);
         }
         if let Some(look) = self.looks.get_mut(&seq) {
             let named =
