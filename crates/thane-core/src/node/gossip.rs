@@ -69,7 +69,7 @@ impl Node {
     /// Whether rounds are to take place. While somebody is suspect they do in any case: from a round that is late, the node sees that
     /// it was paused, and gives suspects the lost time back.
     pub(super) fn gossip_is_wanted(&self) -> bool {
-        !self.nothing_to_gossip() || self.table.suspect() > 0
+        self.table.known() > 1 && !self.nothing_to_gossip() || self.table.suspect() > 0
     }
 
     /// Rounds that took place in sleep, with nothing to say, since the last one that was counted.

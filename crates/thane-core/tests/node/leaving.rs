@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thane_core::{Config, Member, Status};
+use thane_core::{Config, Detector, Member, Status};
 use thane_wire::gossip::NodeStateKind;
 use thane_wire::serf::{Leave, PushPullState, SerfMessage};
 
@@ -10,7 +10,10 @@ use super::support::{Bench, VERSIONS, addr_of, alive, dead, encode_record, ms, p
 
 /// Node `a` in a cluster with `b` and `c`, with nothing left to say.
 fn bench() -> Bench {
-    with_names(Config { gossip_interval: ms(100), retransmit_mult: 2, ..quiet("a", addr_of(1)) }, "b")
+    // What others are told waits for the rounds, so that it can be looked at.
+    let detector = Detector { spread_at_once: false, ..Detector::default() };
+    let config = Config { gossip_interval: ms(100), retransmit_mult: 2, detector, ..quiet("a", addr_of(1)) };
+    with_names(config, "b")
 }
 
 fn with_names(config: Config, b: &str) -> Bench {
