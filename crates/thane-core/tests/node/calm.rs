@@ -16,9 +16,9 @@ fn a_node_with_nothing_to_gossip_is_not_woken_for_it() {
         wakes += 1;
     }
     assert!(wakes <= 15, "{wakes} in ten seconds, of which ten to look for somebody to probe");
-    // The rounds go on being counted, as a metric of Serf's name has it.
+    // The rounds go on being counted, as a metric of Serf's name has it: up to the last input, at most a second ago.
     let counted = node.counters().gossip_rounds - rounds;
-    assert!((45..=51).contains(&counted), "{counted} rounds in ten seconds");
+    assert!((45..=55).contains(&counted), "{counted} rounds in ten seconds");
 }
 
 #[test]

@@ -92,5 +92,6 @@ fn rounds_of_gossip_are_counted_though_there_is_nothing_to_say() {
     let mut net = Net::new([lan(0)]);
     net.run(ms(10_000));
     let rounds = net.nodes[0].node.counters().gossip_rounds;
-    assert!((49..=51).contains(&rounds), "{rounds} rounds in ten seconds");
+    // Up to the last input, at most a second ago.
+    assert!((45..=51).contains(&rounds), "{rounds} rounds in ten seconds");
 }
