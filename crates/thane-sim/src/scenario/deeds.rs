@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thane_core::{Key, KeyCommand, OpId, QueryParams};
+use thane_core::{Key, KeyCommand, Node, OpId, QueryParams};
 
 use super::run::{Joining, Program, Run};
 use super::{Action, FailureCause};
@@ -150,23 +150,27 @@ impl Run<'_> {
         while self.rotation.is_some() {
             self.run_to(self.world.now() + Duration::from_millis(250))?;
         }
-        let running = self.running();
-        let sealing: Vec<Key> = running
-            .iter()
-            .filter_map(|host| self.world.node(*host)?.keyring().primary().cloned())
-            .chain(self.keys.primary().cloned())
-            .collect();
-        for host in running {
-            let Some(node) = self.world.node(host) else { continue };
-            let ring = node.keyring();
-            let can_read = sealing.iter().all(|key| ring.keys().contains(key));
-            if !can_read {
-                self.operator_restarts += 1;
-                self.act(&Action::Crash(host, Crash::Process));
-                self.act(&Action::Start(host));
-            }
+        // Who starts anew may lack a key that another seals with: look again until nobody is left.
+        while let Some(host) = self.locked_out() {
+            self.operator_restarts += 1;
+            self.act(&Action::Crash(host, Crash::Process));
+            self.act(&Action::Start(host));
         }
         Ok(())
+    }
+
+    /// A host whose process lacks the operator's key, or seals with another that somebody lacks.
+    fn locked_out(&self) -> Option<HostId> {
+        let wanted = self.keys.primary()?;
+        let running = self.running();
+        let ring_of = |host: &HostId| self.world.node(*host).map(Node::keyring);
+        let all_read = |key: &Key| running.iter().filter_map(ring_of).all(|ring| ring.keys().contains(key));
+        running.iter().copied().find(|host| {
+            ring_of(host).is_some_and(|ring| {
+                let sealing = ring.primary();
+                !ring.keys().contains(wanted) || sealing.is_some_and(|key| key != wanted && !all_read(key))
+            })
+        })
     }
 
     /// Starts anew whoever lost its name to a liar.
