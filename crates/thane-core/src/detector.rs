@@ -37,6 +37,10 @@ pub struct Detector {
     /// Who hears an accusation looks for itself, by packet and over TCP, and tells the accused. Needs [`crate::Config::tcp_pings`].
     /// Thane's own.
     pub look_for_yourself: bool,
+    /// Who looks at an accused member and finds it silent (no answer by packet, through others or over TCP) accuses it too, and four who do
+    /// make a verdict at once, if the last of them is healthy. Silent members are failed within some two seconds, those that are only paused for
+    /// so long among them, and come back when they speak. Needs [`Self::look_for_yourself`]. Thane's own, and off by default.
+    pub silent_witnesses: bool,
     /// News of a death, and its refutation, go out in an extra round of gossip at once instead of with the next one. Thane's own.
     pub spread_at_once: bool,
 }
@@ -52,6 +56,7 @@ impl Detector {
             early_nacks: false,
             refusals: false,
             look_for_yourself: false,
+            silent_witnesses: false,
             spread_at_once: false,
         }
     }
@@ -86,6 +91,11 @@ impl Detector {
             spread_at_once: true,
             ..Self::lifeguard()
         }
+    }
+
+    /// [`Detector::thane`] for clusters that would rather fail a paused member than wait for a dead one.
+    pub const fn eager() -> Self {
+        Self { silent_witnesses: true, ..Self::thane() }
     }
 }
 

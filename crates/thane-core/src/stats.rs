@@ -100,6 +100,8 @@ counters! {
     looks_answered,
     /// Members declared failed because they refused connections.
     verdicts_by_refusal,
+    /// Members declared failed because several found them silent.
+    verdicts_by_silence,
     /// Rounds of gossip between the regular ones, for urgent news.
     extra_gossip_rounds,
     /// Pings relayed for others.

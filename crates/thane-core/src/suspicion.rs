@@ -7,8 +7,8 @@ use crate::formulas::{suspicion_timeout, suspicion_total};
 use crate::time::Time;
 use crate::timers::TimerKey;
 
-/// So many accusers are remembered even where no confirmation is hoped for: whoever has seen refusals itself asks for two others.
-const WITNESSES_KEPT: usize = 3;
+/// So many accusers are remembered even where no confirmation is hoped for: a verdict without waiting asks for up to three others.
+const WITNESSES_KEPT: usize = 4;
 
 /// One suspicion from its beginning to its end. (Lifeguard, section 4; memberlist: `suspicion.go`.)
 #[derive(Debug)]

@@ -143,6 +143,15 @@ fn a_machine_that_dies_silently_is_found_as_by_serf() {
 }
 
 #[test]
+fn the_eager_find_a_silent_machine_in_half_of_serfs_time() {
+    for nodes in [5, 10] {
+        let (_, serf) = medians(nodes, 40, Crash::Machine, |_| Detector::lifeguard());
+        let (_, eager) = medians(nodes, 40, Crash::Machine, |_| Detector::eager());
+        assert!(eager * 2 <= serf, "{nodes} nodes: {eager:?}, with Serf's rules {serf:?}");
+    }
+}
+
+#[test]
 fn where_no_connection_is_tried_a_killed_process_is_as_silent_as_a_machine() {
     let deaf = Detector { refusals: false, ..Detector::thane() };
     let (first, _) = medians(10, 20, Crash::Process, |_| deaf);

@@ -60,6 +60,8 @@ pub(super) struct Look {
     /// When the first of them was.
     refused_since: Time,
     relays: Vec<Relay>,
+    /// Nothing answered: it is not tried again.
+    silent: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +152,7 @@ impl Node {
             refusals: 0,
             refused_since: self.now,
             relays: Vec::new(),
+            silent: false,
         };
         self.looks.insert(seq, look);
         Some(seq)
@@ -166,6 +169,9 @@ impl Node {
         };
         match look.stage {
             Stage::Waiting if look.tries < TRIES_MAX => self.look_once(seq, id),
+            Stage::Asking if self.config.detector.silent_witnesses && self.awareness.score() == 0 => {
+                self.silence_counts(seq, id);
+            }
             // Neither a word nor a refusal: that is for the probes and the suspicion to judge.
             Stage::Waiting | Stage::Asking => {
                 self.looks.remove(&seq);
@@ -199,6 +205,9 @@ impl Node {
             self.send(addr, checksum, &[accusation.into(), ping]);
         } else {
             self.send(addr, checksum, &[ping]);
+        }
+        if self.config.detector.silent_witnesses {
+            self.ask_relays(seq, id);
         }
         // The stream stays open for as long as any, so that a member that was paused can still write its answer.
         self.dial(addr, Purpose::Look { seq, target }, self.config.tcp_timeout);
@@ -241,23 +250,51 @@ impl Node {
         look.refusals += 1;
         if look.refusals == 1 {
             look.refused_since = self.now;
-            self.accuse_refusing(seq, id);
+            self.accuse_by_look(seq, id, TcpProbe::Refused);
         }
         self.judge(id);
     }
 
-    fn accuse_refusing(&mut self, seq: u32, id: MemberId) {
+    /// Nothing has answered, and we have no reason to doubt ourselves.
+    fn silence_counts(&mut self, seq: u32, id: MemberId) {
+        self.enter(seq, Stage::Waiting, self.config.probe_interval);
+        if let Some(look) = self.looks.get_mut(&seq) {
+            look.silent = true;
+            look.tries = TRIES_MAX;
+        }
+        self.accuse_by_look(seq, id, TcpProbe::NoAnswer);
+        self.judge(id);
+    }
+
+    /// Our probe of a member failed. Where silence counts, it counts as a look, and those who shall look too are told directly.
+    pub(super) fn probe_was_silent(&mut self, id: MemberId, accusation: &Suspect<'_>) {
+        if !self.config.detector.silent_witnesses || self.awareness.score() > 0 {
+            return;
+        }
+        let lasts = self.config.probe_interval;
+        if let Some(look) =
+            self.begin_look(id, Stage::Waiting, lasts).and_then(|seq| self.looks.get_mut(&seq))
+        {
+            (look.silent, look.tries) = (true, TRIES_MAX);
+            self.tell_witnesses(id, accusation);
+            self.judge(id);
+        }
+    }
+
+    fn accuse_by_look(&mut self, seq: u32, id: MemberId, tcp: TcpProbe) {
         let Some(look) = self.looks.get(&seq) else { return };
         let failure = ProbeFailure {
             sent: look.begun,
             relays: look.relays.clone(),
             nacks: 0,
-            tcp: TcpProbe::Refused,
+            tcp,
             health: self.awareness.score(),
         };
         let (target, addr) = (look.target.clone(), look.addr);
         self.notice(Level::Info, Layer::Memberlist, "probe_failed", Some(target.clone()), || {
-            format!("suspecting {target}: {addr} refuses connections and answers no ping")
+            let what =
+                if tcp == TcpProbe::Refused { "refuses connections and" } else { "is silent over TCP and" };
+            format!("suspecting {target}: {addr} {what} answers no ping")
         });
         let own = self.own_name();
         let accusation = Suspect { incarnation: self.table[id].incarnation, node: &target, from: &own };
@@ -324,6 +361,10 @@ impl Node {
         let own = self.own_name();
         let others = suspicion.accusers().iter().filter(|accuser| **accuser != own).count();
         let (refusals, since) = (look.refusals, look.refused_since);
+        if look.silent {
+            self.judge_silent(id, others);
+            return;
+        }
         if refusals < self.refusals_needed(id, others) || self.too_many_refuse() {
             return;
         }
@@ -336,10 +377,34 @@ impl Node {
         self.dead(&Dead { incarnation, node: &name, from: &own }, cause, Path::Local);
     }
 
+    /// Declares a silent member failed when three others accuse it too, or all that could.
+    fn judge_silent(&mut self, id: MemberId, others: usize) {
+        let possible = self.able_witnesses(id, 3);
+        let Some(suspicion) = self.table[id].suspicion() else { return };
+        if self.awareness.score() > 0 || possible == 0 || others < possible {
+            return;
+        }
+        let (since, accusers) = (suspicion.since(), suspicion.accusers().to_vec());
+        let timeout = self.now.since(since);
+        let (name, incarnation, own) =
+            (self.table[id].name.clone(), self.table[id].incarnation, self.own_name());
+        self.counters.verdicts_by_silence += 1;
+        self.notice(Level::Info, Layer::Memberlist, "silent_verdict", Some(name.clone()), || {
+            format!("{name} answers neither us nor {others} others; it is failed")
+        });
+        let cause = Cause::SuspicionExpired { accusers, since, timeout };
+        self.dead(&Dead { incarnation, node: &name, from: &own }, cause, Path::Local);
+    }
+
+    /// How many others could speak against a member, up to `most`.
+    fn able_witnesses(&self, id: MemberId, most: usize) -> usize {
+        let able = |it: &&MemberId| **it != self.own && **it != id && self.table[**it].state == State::Alive;
+        self.table.ring().iter().filter(able).take(most).count()
+    }
+
     /// How many refusals it takes. The fewer others speak against the member, the more; if there is nobody who could, three.
     fn refusals_needed(&self, id: MemberId, others: usize) -> u32 {
-        let able = |it: &&MemberId| **it != self.own && **it != id && self.table[**it].state == State::Alive;
-        let possible = self.table.ring().iter().filter(able).take(2).count();
+        let possible = self.able_witnesses(id, 2);
         let needed = match others {
             _ if possible == 0 => 3,
             _ if others >= possible => 2,

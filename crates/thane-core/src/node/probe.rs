@@ -375,6 +375,9 @@ impl Node {
         let own = self.own_name();
         let accusation = Suspect { incarnation: probe.incarnation, node: &target, from: &own };
         self.suspect(&accusation, Cause::ProbeFailed(failure), Path::Local);
+        if let Some(id) = self.table.find(&target) {
+            self.probe_was_silent(id, &accusation);
+        }
     }
 
     /// Drops the probe under way without a verdict.

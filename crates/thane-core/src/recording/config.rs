@@ -108,5 +108,6 @@ settings! {
     early_nacks,
     refusals,
     look_for_yourself,
+    silent_witnesses,
     spread_at_once,
 }

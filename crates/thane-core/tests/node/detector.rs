@@ -6,13 +6,14 @@ use thane_wire::gossip::Message;
 use super::probing::{asked, indirect_ping, knowing, next_ping, prober, state};
 use super::support::{Bench, VERSIONS, addr_of, ms, quiet, suspect};
 
-const CONSTRUCTORS: [Detector; 6] = [
+const CONSTRUCTORS: [Detector; 7] = [
     Detector::swim(),
     Detector::lha_probe(),
     Detector::lha_suspicion(),
     Detector::buddy(),
     Detector::lifeguard(),
     Detector::thane(),
+    Detector::eager(),
 ];
 
 fn with(detector: Detector) -> Config {
@@ -28,6 +29,7 @@ fn lifeguard_is_its_three_parts_and_the_default_has_them_all() {
         (true, false, false),
         (false, true, false),
         (false, false, true),
+        (true, true, true),
         (true, true, true),
         (true, true, true),
     ];

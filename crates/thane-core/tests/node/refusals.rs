@@ -108,7 +108,7 @@ fn it_takes_more_refusals_the_fewer_others_accuse() {
         let evidence = bench.node.evidence("b");
         let Cause::Refused { since, accusers: named, .. } = &evidence.last().unwrap().cause else { panic!() };
         assert!(bench.now.since(*since) >= ms(275) * (wanted - 1), "{case}: they are apart");
-        assert_eq!(named.len(), (usize::from(accusers) + 1).min(3), "{case}: {named:?}");
+        assert_eq!(named.len(), (usize::from(accusers) + 1).min(4), "{case}: {named:?}");
         assert_eq!(bench.node.counters().verdicts_by_refusal, 1, "{case}");
     }
 }
@@ -317,5 +317,34 @@ fn a_restart_within_a_moment_fails_nobody() {
                 assert!(!events.contains(&"failed:n2".to_owned()), "down {down} ms, node {at}: {events:?}");
             }
         }
+    }
+}
+
+/// Only where the setting asks for it, and only if the node has no reason to doubt itself.
+#[test]
+fn silence_found_by_four_is_a_verdict_for_the_eager() {
+    // The rules, whether we are healthy, how many others accuse, and whether `b` is failed at once.
+    let cases = [
+        (Detector::eager(), true, 3, true),
+        (Detector::eager(), true, 2, false),
+        (Detector::eager(), false, 3, false),
+        (Detector::thane(), true, 3, false),
+    ];
+    for (detector, healthy, accusers, failed) in cases {
+        let case = format!("eager {}, healthy {healthy}, {accusers} others", detector.silent_witnesses);
+        let mut bench = knowing(Config { detector, ..listener() }, &[VERSIONS; 9]);
+        if !healthy {
+            bench.tell(&suspect("a", 1, "x"));
+        }
+        bench.clear();
+        for n in 0..accusers {
+            bench.tell_from(addr_of(3 + n), &suspect("b", 1, &char::from(b'c' + n).to_string()));
+        }
+        bench.run(ms(500));
+        assert_eq!(state(&bench), State::Suspect, "{case}: its answer has half a second");
+        bench.run(ms(30));
+        assert_eq!(state(&bench) == State::Dead, failed, "{case}");
+        let confirmed = bench.node.counters().verdicts_by_silence;
+        assert_eq!(confirmed, u64::from(failed), "{case}");
     }
 }

@@ -295,12 +295,12 @@ fn assert_told_how(bench: &Bench) {
     assert_eq!(verdict.state, State::Dead);
     match &verdict.cause {
         Cause::SuspicionExpired { accusers, since, timeout } => {
-            assert!(!accusers.is_empty() && accusers.len() <= 3, "{accusers:?}");
+            assert!(!accusers.is_empty() && accusers.len() <= 4, "{accusers:?}");
             assert_eq!(*since + *timeout, verdict.at);
         }
         Cause::Refused { refusals, since, accusers } => {
             assert!(*refusals >= 2 && *since < verdict.at);
-            assert!((2..=3).contains(&accusers.len()), "{accusers:?}");
+            assert!((2..=4).contains(&accusers.len()), "{accusers:?}");
         }
         Cause::DeclaredDead { by, via: Path::Packet(_), .. } => assert!(by.starts_with('n')),
         other => panic!("{other:?}"),
