@@ -6,7 +6,7 @@
 use crate::{
     Outcome,
     arguments::Arguments,
-    herd::{Herd, What, failed, joined, name},
+    herd::{Herd, Place, What, failed, joined, name},
     process, serf, swarm,
 };
 use anyhow::{Context as _, Result, bail};
@@ -101,7 +101,7 @@ fn start(serf: &Path, thane: &Path, agents: usize) -> Result<Vec<Cluster>> {
             .into_iter()
             .enumerate()
     {
-        let mut herd = Herd::start(&programs, number as u8)?;
+        let mut herd = Herd::start(&programs, Place::loopback(number as u8))?;
         herd.wait_for_all(PATIENCE).with_context(|| format!("the cluster {kind}"))?;
         println!("    {kind}: all know all");
         clusters.push(Cluster {

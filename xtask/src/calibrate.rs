@@ -7,14 +7,13 @@
 use crate::{
     Outcome,
     arguments::Arguments,
-    herd::{Herd, News, What, failed, joined, name},
+    herd::{Herd, News, Place, What, failed, joined, name},
     process, swarm,
 };
 use anyhow::{Context as _, Result, ensure};
 use std::{
     collections::BTreeMap,
     path::Path,
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -63,13 +62,13 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<Outcome> {
 // ---- real agents ----
 
 fn measure(program: &Path, agents: usize, kills: usize, events: usize, seed: u64) -> Result<Measured> {
-    let mut herd = Herd::start(&vec![program; agents], 0)?;
+    let mut herd = Herd::start(&vec![program; agents], Place::loopback(0))?;
     herd.wait_for_all(PATIENCE)?;
     let (mut rng, mut measured) = (SimRng::new(seed, "calibrate", 0), Measured::default());
     // What joining has stirred up settles.
     thread::sleep(REST * 5);
     for number in 0..events {
-        real_event(program, &mut herd, rng.below(agents), number, &mut measured)?;
+        real_event(&mut herd, rng.below(agents), number, &mut measured)?;
     }
     println!("    {events} events are told");
     for number in 1..=kills {
@@ -92,17 +91,10 @@ fn measure(program: &Path, agents: usize, kills: usize, events: usize, seed: u64
     Ok(measured)
 }
 
-fn real_event(
-    program: &Path,
-    herd: &mut Herd,
-    sender: usize,
-    number: usize,
-    measured: &mut Measured,
-) -> Result<()> {
+fn real_event(herd: &mut Herd, sender: usize, number: usize, measured: &mut Measured) -> Result<()> {
     herd.take_news();
     let event = format!("calibrate-{number}");
-    let address = format!("-rpc-addr={}:7373", herd.ip(sender));
-    process::succeeds_quietly(Command::new(program).args(["event", &address, &event]))?;
+    herd.ask(sender, &["event", &event])?;
     let (what, agents) = (What::Event(event), herd.len());
     let times = |news: &[News]| {
         let mut times = BTreeMap::new();

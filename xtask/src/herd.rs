@@ -1,7 +1,7 @@
 //! Agents as processes on loopback whose logs are read as they are written, so that it is known to the millisecond who learnt what
 //! when. Agents of Thane and of Serf may be in one herd: both write the lines that are looked for.
 
-use crate::process::{Killed, succeeds_quietly, tied_to_us};
+use crate::process::{Killed, output_of, succeeds_quietly, tied_to_us};
 use anyhow::{Context as _, Result, ensure};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,12 +41,58 @@ pub(crate) struct News {
 #[derive(Debug)]
 pub(crate) struct Herd {
     agents: Vec<Agent>,
-    /// The second and third byte of all addresses.
-    network: (u8, u8),
+    place: Place,
     news: Receiver<News>,
     teller: Sender<News>,
     /// Read and not asked for yet.
     kept: Vec<News>,
+}
+
+/// Where agents live.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// On addresses of loopback with this second and third byte.
+    Loopback(u8, u8),
+    /// Each in a network namespace of its own, which is there already and bears the agent's name; the last byte of its address is the agent's number
+    /// plus one.
+    Namespaces([u8; 3]),
+}
+
+impl Place {
+    /// Loopback; `number` tells the herds of one run apart.
+    pub(crate) fn loopback(number: u8) -> Self {
+        // Runs at the same time should not share addresses, so the process id chooses the second byte.
+        Self::Loopback(1 + (process::id() % 254) as u8, 128 + number)
+    }
+
+    pub(crate) fn ip(self, agent: usize) -> Ipv4Addr {
+        let [a, b, c] = match self {
+            Self::Loopback(second, third) => [127, second, third],
+            Self::Namespaces(network) => network,
+        };
+        Ipv4Addr::new(a, b, c, agent as u8 + 1)
+    }
+
+    /// Where an agent answers RPC, as it is seen from where the agent lives.
+    fn rpc(self, agent: usize) -> Ipv4Addr {
+        match self {
+            Self::Loopback(..) => self.ip(agent),
+            Self::Namespaces(_) => Ipv4Addr::LOCALHOST,
+        }
+    }
+
+    /// A command that runs where an agent lives.
+    fn command(self, agent: usize, program: &Path, tied: bool) -> Command {
+        let start = if tied { tied_to_us } else { |program: &Path| Command::new(program) };
+        match self {
+            Self::Loopback(..) => start(program),
+            Self::Namespaces(_) => {
+                let mut command = start(Path::new("ip"));
+                command.args(["netns", "exec", &name(agent)]).arg(program);
+                command
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -56,14 +102,11 @@ struct Agent {
 }
 
 impl Herd {
-    /// Starts one agent of each of these programs, in this order, with the default timing; all join the first. `number` tells the herds of
-    /// one run apart.
-    pub(crate) fn start(programs: &[&Path], number: u8) -> Result<Self> {
+    /// Starts one agent of each of these programs, in this order, with the default timing; all join the first.
+    pub(crate) fn start(programs: &[&Path], place: Place) -> Result<Self> {
         ensure!((2..=AGENTS_MAX).contains(&programs.len()), "a herd has 2 to {AGENTS_MAX} agents");
         let (teller, news) = mpsc::channel();
-        // Runs at the same time should not share addresses, so the process id chooses the second byte.
-        let network = (1 + (process::id() % 254) as u8, 128 + number);
-        let mut herd = Self { agents: Vec::new(), network, news, teller, kept: Vec::new() };
+        let mut herd = Self { agents: Vec::new(), place, news, teller, kept: Vec::new() };
         for (agent, program) in programs.iter().enumerate() {
             herd.agents.push(Agent { program: (*program).to_owned(), process: None });
             herd.revive(agent)?;
@@ -80,21 +123,24 @@ impl Herd {
         self.agents.len()
     }
 
-    pub(crate) fn ip(&self, agent: usize) -> Ipv4Addr {
-        Ipv4Addr::new(127, self.network.0, self.network.1, agent as u8 + 1)
+    /// Runs a client command of an agent's program at that agent; what it printed.
+    pub(crate) fn ask(&self, agent: usize, words: &[&str]) -> Result<String> {
+        let mut command = self.place.command(agent, &self.agents[agent].program, false);
+        let (verb, rest) = words.split_first().context("a command has a name")?;
+        output_of(command.arg(verb).arg(format!("-rpc-addr={}:7373", self.place.rpc(agent))).args(rest))
     }
 
     /// Starts an agent that is not running.
     pub(crate) fn revive(&mut self, agent: usize) -> Result<()> {
-        let ip = self.ip(agent);
+        let ip = self.place.ip(agent);
         let program = self.agents[agent].program.clone();
         let (reader, writer) = io::pipe().context("cannot make a pipe")?;
-        let mut command = tied_to_us(&program);
+        let mut command = self.place.command(agent, &program, true);
         command.arg("agent").arg(format!("-node={}", name(agent))).arg(format!("-bind={ip}"));
-        command.arg(format!("-rpc-addr={ip}:7373")).arg("-log-level=debug");
+        command.arg(format!("-rpc-addr={}:7373", self.place.rpc(agent))).arg("-log-level=debug");
         if self.agents.len() > 1 {
             // Anybody but itself: the seed may be the one that comes back.
-            let seed = self.ip(usize::from(agent == 0));
+            let seed = self.place.ip(usize::from(agent == 0));
             command.arg(format!("-retry-join={seed}")).arg("-retry-interval=1s");
         }
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);

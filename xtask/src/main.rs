@@ -7,6 +7,7 @@
 mod arguments;
 mod bench;
 mod calibrate;
+mod chaos;
 mod clients;
 mod compat;
 mod fleet;
@@ -67,6 +68,13 @@ Usage: cargo xtask CHORE [OPTIONS]
              --seed N            which members, and for how long (changes each time)
              --program PATH      another program than the release build
 
+  chaos    Real agents, half of them Serf's, each in a network namespace of its own: loss, delay where the kernel has netem,
+           one-way cuts, partitions, kills, stops; events are sent meanwhile. Says what did not hold. Needs root, or
+           a kernel that lets users make namespaces; whatever ends it, nothing stays behind.
+             --agents N          how many (8)
+             --partition N       seconds that a partition lasts (90)
+             --program PATH      another program than the release build
+
   calibrate
            Measures a cluster of real agents, simulates the same, and says how far apart they are.
              --agents N          how many (50)
@@ -116,6 +124,7 @@ fn run() -> Result<Outcome> {
         "swarm" => swarm::run(arguments),
         "memory" => memory::run(arguments),
         "bench" => bench::run(arguments),
+        "chaos" => chaos::run(arguments),
         "calibrate" => calibrate::run(arguments),
         "help" | "-h" | "--help" => {
             print!("{HELP}");

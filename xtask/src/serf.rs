@@ -22,10 +22,7 @@ pub(crate) fn find_or_install() -> Result<Option<PathBuf>> {
         println!("    there is no apt-get on this machine; install Serf 0.9 or newer in another way");
         return Ok(None);
     }
-    let installed = apt_get(&["install", "-y", "--no-install-recommends", PACKAGE])?
-        // A fresh machine may have no package lists yet.
-        || (apt_get(&["update"])? && apt_get(&["install", "-y", "--no-install-recommends", PACKAGE])?);
-    let found = if installed { process::find("serf") } else { None };
+    let found = if install(PACKAGE)? { process::find("serf") } else { None };
     if found.is_none() {
         println!(
             "    the package `{PACKAGE}` could not be installed; try `apt-get install {PACKAGE}` as root"
@@ -36,6 +33,16 @@ pub(crate) fn find_or_install() -> Result<Option<PathBuf>> {
         process::succeeds(as_root()?.args(["systemctl", "disable", "--now", "serf"]))?;
     }
     Ok(found)
+}
+
+/// Installs a Debian package; whether that worked.
+pub(crate) fn install(package: &str) -> Result<bool> {
+    if process::find("apt-get").is_none() {
+        return Ok(false);
+    }
+    let install = ["install", "-y", "--no-install-recommends", package];
+    // A fresh machine may have no package lists yet.
+    Ok(apt_get(&install)? || (apt_get(&["update"])? && apt_get(&install)?))
 }
 
 fn apt_get(arguments: &[&str]) -> Result<bool> {
@@ -55,6 +62,6 @@ fn as_root() -> Result<Command> {
     Ok(command)
 }
 
-fn is_root() -> Result<bool> {
+pub(crate) fn is_root() -> Result<bool> {
     Ok(process::output_of(Command::new("id").arg("-u"))?.trim() == "0")
 }

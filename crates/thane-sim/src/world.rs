@@ -27,6 +27,11 @@ use crate::trace::TraceHash;
 pub struct HostId(pub(crate) u32);
 
 impl HostId {
+    /// The host of this place in the order in which hosts were added, from 0. It need not be there yet.
+    pub fn numbered(index: usize) -> Self {
+        Self(index as u32)
+    }
+
     /// Its place in the order in which hosts were added.
     pub fn index(self) -> usize {
         self.0 as usize
