@@ -4,7 +4,10 @@
 //! are conformance: if the plain modes miss the papers, the simulator is wrong, and nothing that it says about our own rules counts.
 
 pub mod lifeguard;
+pub mod rapid;
+pub mod spread;
 pub mod swim;
+pub mod vivaldi;
 
 use std::fmt::Write as _;
 use std::sync::Mutex;
@@ -53,9 +56,24 @@ pub const PAPERS: &[Paper] = &[
         run: lifeguard::tuning,
     },
     Paper {
+        name: "rapid",
+        citation: "Suresh, Malkhi, Gopalan, Porto Carreiro, Lokhandwala: Stable and Consistent Membership at Scale with Rapid, ATC 2018",
+        run: rapid::tables,
+    },
+    Paper {
+        name: "spread",
+        citation: "Serf's convergence page, and a simulation of its gossip",
+        run: spread::tables,
+    },
+    Paper {
         name: "swim",
         citation: "Das, Gupta, Motivala: SWIM: Scalable Weakly-consistent Infection-style Process Group Membership Protocol, DSN 2002",
         run: swim::tables,
+    },
+    Paper {
+        name: "vivaldi",
+        citation: "Dabek, Cox, Kaashoek, Morris: Vivaldi: A Decentralized Network Coordinate System, SIGCOMM 2004",
+        run: vivaldi::tables,
     },
 ];
 
