@@ -23,6 +23,29 @@ mod tags_file;
 #[cfg(test)]
 mod test_directory;
 
+/// What the agent reads, for those who throw bytes at it.
+pub(crate) mod readers {
+    use std::collections::BTreeMap;
+
+    use super::{base64_key, config, tags_file};
+
+    pub(crate) fn configuration(name: &str, text: &[u8]) -> Result<(), String> {
+        config::understand(name, text).map(|_layer| ())
+    }
+
+    pub(crate) fn tags(text: &[u8]) -> Result<BTreeMap<String, String>, String> {
+        tags_file::decode(text)
+    }
+
+    pub(crate) fn tags_text(tags: &BTreeMap<String, String>) -> String {
+        tags_file::encode(tags)
+    }
+
+    pub(crate) fn key(text: &str) -> Result<Vec<u8>, String> {
+        base64_key::decode(text)
+    }
+}
+
 pub(crate) use operations::Agent;
 pub(crate) use settings::flags;
 

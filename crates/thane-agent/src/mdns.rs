@@ -153,5 +153,36 @@ where
     Ok(MdnsHandle { _tasks: tasks })
 }
 
+/// What multicast DNS makes of packets, for those who throw bytes at it.
+pub(crate) mod readers {
+    use std::net::SocketAddr;
+
+    use super::collect::Collector;
+    use super::names::{self, Names};
+    use super::records::Identity;
+
+    /// The addresses that these packets of one host offer.
+    pub(crate) fn offers(packets: &[&[u8]]) -> Vec<SocketAddr> {
+        let Ok(service) = names::service("c") else { return Vec::new() };
+        let from = SocketAddr::from(([10, 0, 0, 2], 5353));
+        let mut collector = Collector::new(service, |_addr| false);
+        let mut offers = Vec::new();
+        for packet in packets {
+            offers.extend(collector.take(from, packet));
+            // Whatever is still to be asked must be a question that can be written.
+            for (name, types) in collector.next_questions() {
+                drop(super::records::question(7, &name, types));
+            }
+        }
+        offers
+    }
+
+    /// The packets that answer this one.
+    pub(crate) fn answers(packet: &[u8]) -> Vec<Vec<u8>> {
+        let Ok(names) = Names::new("c", "n", "h") else { return Vec::new() };
+        Identity::new(names, "c", SocketAddr::from(([10, 0, 0, 1], 7946))).answers(packet)
+    }
+}
+
 #[cfg(test)]
 mod tests;

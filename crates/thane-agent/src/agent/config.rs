@@ -12,7 +12,7 @@ mod layer;
 mod toml;
 mod tree;
 
-pub(super) use files::contents;
+pub(super) use files::{contents, understand};
 use keys::{Form, KEYS, Kind};
 pub(super) use layer::Layer;
 use layer::Setting;

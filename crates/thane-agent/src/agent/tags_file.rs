@@ -44,7 +44,7 @@ impl TagsFile {
                 ));
             }
         };
-        let tags = text_map(&text).map_err(|reason| {
+        let tags = decode(&text).map_err(|reason| {
             format!(
                 "Failed to decode tags file: {reason}; {} must be one JSON object of texts, such as {{\"role\": \"web\"}}",
                 self.0.display()
@@ -69,8 +69,16 @@ impl TagsFile {
     }
 }
 
+/// Reads what such a file holds.
+///
+/// # Errors
+/// In Go's words.
+pub(super) fn decode(text: &[u8]) -> Result<Tags, String> {
+    text_map(text)
+}
+
 /// As Go writes it: sorted, two spaces deep, nothing that HTML would take for its own, no newline at the end.
-fn encode(tags: &Tags) -> String {
+pub(super) fn encode(tags: &Tags) -> String {
     let text =
         serde_json::to_string_pretty(tags).unwrap_or_else(|error| unreachable!("texts are JSON: {error}"));
     let mut escaped = String::with_capacity(text.len());

@@ -58,12 +58,17 @@ fn read_file(path: &Path) -> Result<Layer, String> {
     let shown = path.display().to_string();
     let text = contents(path, FILE_BYTES_MAX)
         .map_err(|error| format!("Error reading '{shown}': open {shown}: {}", error_text(&error)))?;
-    let tree = if shown.as_bytes().ends_with(b".toml") {
-        toml_tree(&shown, &text)?
-    } else {
-        json_tree(&shown, &text)?
-    };
-    decode(&tree).map_err(|refusal| explain(&shown, &text, refusal))
+    understand(&shown, &text)
+}
+
+/// What a file of this name says; JSON unless the name says TOML.
+///
+/// # Errors
+/// The first thing that cannot be understood, with its place, as it is to be shown.
+pub(in crate::agent) fn understand(shown: &str, text: &[u8]) -> Result<Layer, String> {
+    let tree =
+        if shown.as_bytes().ends_with(b".toml") { toml_tree(shown, text)? } else { json_tree(shown, text)? };
+    decode(&tree).map_err(|refusal| explain(shown, text, refusal))
 }
 
 /// All of a file that has at most this many bytes.
