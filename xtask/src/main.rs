@@ -11,6 +11,7 @@ mod chaos;
 mod clients;
 mod compat;
 mod fleet;
+mod fuzz;
 mod herd;
 mod memory;
 mod process;
@@ -44,6 +45,14 @@ Usage: cargo xtask CHORE [OPTIONS]
 
   tidy     Checks the source itself: crate edges, leftover markers, links, dependencies.
              --bless             write the list of direct dependencies as it is now
+
+  fuzz     Looks for bytes that break a decoder or the core: libFuzzer on every target, two at a time.
+           Fails on a panic, too much memory, or an input that takes too long, and says how to keep it.
+             --seconds N         how long for each target (60)
+             --target NAME       only this one
+             --list              names the targets
+             --input FILE        give the target this input only, and show what happens
+             --keep              put the fewest inputs that reach all that was reached into fuzz/corpus
 
   swarm    Runs many agents as processes on loopback: joins them through one seed, waits until each
            knows all, watches that none is reported failed, and measures memory and CPU.
@@ -121,6 +130,7 @@ fn run() -> Result<Outcome> {
         "compat" => compat::run(arguments),
         "clients" => clients::run(arguments),
         "tidy" => tidy::run(arguments),
+        "fuzz" => fuzz::run(arguments),
         "swarm" => swarm::run(arguments),
         "memory" => memory::run(arguments),
         "bench" => bench::run(arguments),
