@@ -4,6 +4,7 @@ use thane_core::recording::{Header, Recorder, Replay};
 use thane_core::snapshot::SnapshotLog;
 use thane_core::{Config, Seed};
 use thane_sim::Scenario;
+use thane_sim::lab::Setup;
 use thane_wire::keyring_file;
 use thane_wire::snapshot::Line;
 
@@ -44,6 +45,13 @@ pub(crate) fn scenario(data: &[u8]) {
         let again = Scenario::from_json(&written).unwrap_or_else(|error| panic!("{error}: {written}"));
         assert_eq!(again.to_json(), written);
     }
+}
+
+/// A cluster to try out, as a file and as a line.
+pub(crate) fn setup(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    drop(Setup::default().with_toml(text));
+    drop(Setup::parse(text));
 }
 
 /// A recording with any entries, whose checksums fit.

@@ -75,6 +75,12 @@ pub const TARGETS: &[Target] = &[
     },
     Target { name: "scenario", about: "scenarios of the simulator", bytes_max: 4096, run: files::scenario },
     Target { name: "serf", about: "Serf's messages", bytes_max: 2048, run: wire::serf },
+    Target {
+        name: "setup",
+        about: "settings of thane sim, in TOML and on one line",
+        bytes_max: 1024,
+        run: files::setup,
+    },
     Target { name: "snapshot", about: "snapshot files", bytes_max: 4096, run: files::snapshot },
     Target { name: "stream", about: "streams, in pieces of any size", bytes_max: 4096, run: wire::stream },
     Target { name: "tags", about: "tags as members announce them", bytes_max: 1024, run: wire::tags },

@@ -137,7 +137,7 @@ pub(crate) fn stream(data: &[u8]) {
         _ => {}
     }
     if how & 16 != 0 && !bytes.is_empty() {
-        sealed_and_opened(role, &codec, bytes, piece);
+        sealed_and_opened(&codec, bytes, piece);
     }
 }
 
@@ -157,16 +157,12 @@ fn pieces(
     Ok(None)
 }
 
-/// A user message that we seal ourselves is found again.
-fn sealed_and_opened(role: Role, codec: &Codec, payload: &[u8], piece: usize) {
+/// A user message that a dialer of ours seals is found again.
+fn sealed_and_opened(codec: &Codec, payload: &[u8], piece: usize) {
     let mut message = Vec::new();
     thane_wire::stream::encode_user(payload, &mut message);
-    let (sender, receiver) = match role {
-        Role::Dialer => (Role::Acceptor, Role::Dialer),
-        Role::Acceptor => (Role::Dialer, Role::Acceptor),
-    };
-    let sealed = codec.seal_stream(sender, &message, [5; 12]);
-    let opened = pieces(receiver, codec, &sealed, piece);
+    let sealed = codec.seal_stream(Role::Dialer, &message, [5; 12]);
+    let opened = pieces(Role::Acceptor, codec, &sealed, piece);
     assert_eq!(opened, Ok(Some(StreamMessage::User(Bytes::copy_from_slice(payload)))));
 }
 
