@@ -170,6 +170,8 @@ counters! {
     lamport_jumps_refused,
     /// Intents about unknown members dropped because too many were remembered.
     recent_intents_dropped,
+    /// Members that had failed and been forgotten and are no longer looked for: told to have left, or their address is another's now.
+    lost_given_up,
     /// Members that failed or left and came back within the flap timeout.
     member_flaps,
     /// Coordinates and round trips that were refused.

@@ -425,6 +425,8 @@ fn a_lost_member_that_is_told_to_have_left_is_no_longer_looked_for() {
     let now = net.now;
     net.nodes[0].node.force_leave(now, "n1", Prune::Keep).unwrap();
     net.pump();
+    assert_eq!(net.nodes[0].node.counters().lost_given_up, 1, "so that the snapshot can be told");
+    assert_eq!(net.nodes[0].node.to_restore().lost, []);
     net.packets.clear();
     net.run(ms(3_600_000));
     let to_lost = net.packets.iter().filter(|(_, to, _)| *to == net.addr(1)).count();

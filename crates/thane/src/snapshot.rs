@@ -123,6 +123,7 @@ impl Opened {
             records,
             finished,
             marks: Marks::default(),
+            given_up: 0,
             lost: 0,
             left: false,
             behind: None,
@@ -138,6 +139,8 @@ pub(crate) struct SnapshotWriter {
     finished: oneshot::Receiver<()>,
     /// Those that were handed over last.
     marks: Marks,
+    /// Of the members that are looked for, how many had been given up by then.
+    given_up: u64,
     lost: u64,
     left: bool,
     /// Records were left out; since when the state has not been handed over.
@@ -158,6 +161,12 @@ impl SnapshotWriter {
         let marks = core.marks();
         if marks != self.marks && self.hand_over(Record::Marks(marks)) {
             self.marks = marks;
+        }
+        let given_up = core.counters().lost_given_up;
+        if given_up != self.given_up {
+            // No event tells of them: they are no members.
+            self.given_up = given_up;
+            self.hand_over(Record::Everything(core.to_restore()));
         }
         if self.behind.is_some_and(|since| since.elapsed() >= FLUSH_INTERVAL) {
             self.behind = None;

@@ -218,11 +218,14 @@ impl Node {
         self.join_step(id);
     }
 
-    /// Whether the events that a peer tells are history, which a join under way declines.
+    /// Whether the events that a peer tells are history, which a join under way declines. `part_of` is the command whose exchange it is.
+    ///
+    /// A join may go on for long after it has found the cluster, because another address does not answer. What the members met so far
+    /// tell us then, in exchanges apart from it, is news.
     ///
     /// Differs from Serf: there each exchange that is part of a join counts, even with a member of our own cluster (whose latest event
     /// we then never deliver), and an exchange that the peer begins does not.
-    pub(super) fn declines_history_of(&self, remote: &PushPull) -> bool {
+    pub(super) fn declines_history_of(&self, remote: &PushPull, part_of: Option<OpId>) -> bool {
         let own = self.own_name();
         // Of ourselves we have nothing to learn: a list of seeds may be the same everywhere.
         let mut names = remote.nodes().flatten().map(|record| *record.name == *own).peekable();
@@ -230,7 +233,13 @@ impl Node {
         if is_ourselves || self.is_owed_events() {
             return false;
         }
-        self.ops.values().any(|op| match &op.stage {
+        let nobody = BTreeSet::new();
+        self.ops.iter().any(|(id, op)| match &op.stage {
+            Stage::Joining(Joining { past: Past::Declined { .. }, contacted: 1.., .. })
+                if part_of != Some(*id) =>
+            {
+                !self.shares_member(remote, &nobody)
+            }
             Stage::Joining(Joining { past: Past::Declined { has_cluster, met }, .. }) => {
                 !(*has_cluster && self.shares_member(remote, met))
             }

@@ -16,7 +16,7 @@ use crate::event::{Cause, Path};
 use crate::formulas::push_pull_scale;
 use crate::member::State;
 use crate::notice::{Layer, Level};
-use crate::output::ExchangeError;
+use crate::output::{ExchangeError, OpId};
 use crate::timers::Timer;
 
 impl Node {
@@ -101,15 +101,20 @@ impl Node {
 
     // ---- merging ----
 
-    /// Takes over what a peer knows.
+    /// Takes over what a peer knows; `part_of` is the command whose exchange it is.
     ///
     /// Differs from Serf, which judges an exchange as a whole: a member whose versions do not fit is left out, and the exchange fails only if
     /// nothing of it fits.
-    pub(super) fn merge(&mut self, peer: SocketAddr, remote: &PushPull) -> Result<(), ExchangeError> {
+    pub(super) fn merge(
+        &mut self,
+        peer: SocketAddr,
+        remote: &PushPull,
+        part_of: Option<OpId>,
+    ) -> Result<(), ExchangeError> {
         let via = Path::PushPull(peer);
         let own_name = self.own_name();
         // Asked before the members are merged: afterwards everybody is known.
-        let is_history = self.declines_history_of(remote);
+        let is_history = self.declines_history_of(remote, part_of);
         self.catching_up = self.is_news_to_us_alone();
         let mut fitting = 0;
         let mut misfit: Option<Arc<str>> = None;

@@ -301,7 +301,7 @@ impl Node {
 
     /// Somebody says that the member is gone for good.
     pub(super) fn forget_lost(&mut self, name: &str) {
-        self.rejoin.lost.remove(name);
+        self.counters.lost_given_up += u64::from(self.rejoin.lost.remove(name).is_some());
     }
 
     /// Asks lost members whether they are there; together the members ask each about once an interval, as with those that have failed.
@@ -333,7 +333,13 @@ impl Node {
         let taken: BTreeSet<SocketAddr> = live.map(|(_, entry)| entry.reached_at()).collect();
         let table = &self.table;
         let known = |name: &str| table.find(name).is_some_and(|id| table[id].status.is_some());
-        self.rejoin.lost.retain(|name, lost| !known(name) && !taken.contains(&lost.addr));
+        let (before, mut found) = (self.rejoin.lost.len(), 0);
+        self.rejoin.lost.retain(|name, lost| {
+            let is_known = known(name);
+            found += usize::from(is_known);
+            !is_known && !taken.contains(&lost.addr)
+        });
+        self.counters.lost_given_up += (before - found - self.rejoin.lost.len()) as u64;
     }
 
     /// It is asked by name, with a ping: its address may have gone to a member of some other cluster, which must not be joined with

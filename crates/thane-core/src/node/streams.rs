@@ -189,7 +189,7 @@ impl Node {
                 let reply = self.local_state(remote.header.join);
                 self.local_state_bytes = self.write(id, Role::Acceptor, &reply);
                 self.close(id);
-                if let Err(error) = self.merge(stream.peer, &remote) {
+                if let Err(error) = self.merge(stream.peer, &remote, None) {
                     self.exchange_failed(stream.peer, &error);
                 }
             }
@@ -254,9 +254,9 @@ impl Node {
     }
 
     fn merge_reply(&mut self, stream: &Stream, remote: &PushPull) -> Result<(), ExchangeError> {
-        let Purpose::PushPull { join, .. } = &stream.purpose else { return Ok(()) };
+        let Purpose::PushPull { join, op } = &stream.purpose else { return Ok(()) };
         self.admit_exchange(remote, *join)?;
-        self.merge(stream.peer, remote)
+        self.merge(stream.peer, remote, *op)
     }
 
     // ---- ends ----

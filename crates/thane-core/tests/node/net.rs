@@ -16,6 +16,8 @@ pub(crate) struct Net {
     pub(crate) down: BTreeSet<usize>,
     /// Addresses whose packets are lost, both ways.
     pub(crate) no_udp: BTreeSet<SocketAddr>,
+    /// Addresses to which a stream neither opens nor fails.
+    pub(crate) silent: BTreeSet<SocketAddr>,
     /// Two addresses whose packets to each other are lost.
     pub(crate) lost_between: Option<(SocketAddr, SocketAddr)>,
     /// Addresses that reach each other and nobody else, by packet or stream.
@@ -42,6 +44,7 @@ impl Net {
             nodes,
             down: BTreeSet::new(),
             no_udp: BTreeSet::new(),
+            silent: BTreeSet::new(),
             lost_between: None,
             cut_off: Vec::new(),
             packets: Vec::new(),
@@ -148,6 +151,9 @@ impl Net {
     }
 
     fn connect(&mut self, at: usize, stream: StreamId, from: SocketAddr, to: SocketAddr) {
+        if self.silent.contains(&to) {
+            return;
+        }
         let reachable = self.at_address(to).filter(|_| !self.apart(from, to));
         let accepted = reachable.and_then(|peer| {
             let theirs = self.nodes[peer].node.handle_stream_accepted(self.now, from)?;

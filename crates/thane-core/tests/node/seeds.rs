@@ -84,6 +84,33 @@ fn the_first_join_through_seeds_brings_no_history() {
     assert_eq!(net.nodes[1].events.iter().find(user), None);
 }
 
+/// A join of which one address does not answer goes on until the timeout, and so does its cluster meanwhile.
+#[test]
+fn what_happens_while_a_join_waits_for_its_last_address_is_news() {
+    let mut net = Net::new((0..4).map(lan));
+    net.join(1, 0);
+    let now = net.now;
+    net.nodes[0].node.user_event(now, "history", b"", false).unwrap();
+    net.run(ms(2_000));
+    net.silent.insert(net.addr(3));
+    let (now, seeds) = (net.now, [net.addr(0), net.addr(3)]);
+    net.nodes[2].node.join(now, &seeds, Replay::Ignore).unwrap();
+    net.run(ms(1_000));
+    assert_eq!(net.status(2, "n1"), Some(Status::Alive));
+    // No gossip brings the event, only the exchange that a member begins.
+    net.no_udp.insert(net.addr(2));
+    let now = net.now;
+    net.nodes[0].node.user_event(now, "news", b"", false).unwrap();
+    net.join(0, 2);
+    assert_eq!(net.nodes[2].done, [], "the join goes on");
+    let user = |event: &thane_core::Event| match event {
+        thane_core::Event::User(event) => Some(event.name.to_string()),
+        _ => None,
+    };
+    let heard: Vec<String> = net.nodes[2].events.iter().filter_map(user).collect();
+    assert_eq!(heard, ["news"]);
+}
+
 #[test]
 fn without_names_and_after_a_leave_nothing_is_looked_up() {
     let mut net = Net::new([lan(0), lan(1)]);

@@ -174,6 +174,7 @@ async fn a_queue_that_is_full_is_made_up_for_with_the_whole_state() {
         records,
         finished,
         marks: Marks::default(),
+        given_up: 0,
         lost: 0,
         left: false,
         behind: None,
@@ -190,6 +191,25 @@ async fn a_queue_that_is_full_is_made_up_for_with_the_whole_state() {
     writer.catch_up(&core);
     assert_eq!(received.recv().unwrap(), Record::Everything(core.to_restore()));
     assert!(writer.behind.is_none());
+}
+
+/// A member that is looked for and told to have left is not looked for after a restart either.
+#[tokio::test]
+async fn a_lost_member_that_is_given_up_is_given_up_in_the_file() {
+    let directory = Directory::new("given-up");
+    let path = directory.0.join("snapshot");
+    fs::write(&path, "# lost: b 10.0.0.2:7946\n# lost: c 10.0.0.3:7946\n").unwrap();
+    let opened = open(path.clone(), false).unwrap();
+    let config = thane_core::Config::lan("a", "127.0.0.1:7946".parse().unwrap());
+    let mut core = thane_core::Node::new(config, thane_core::Seed::from(1), thane_core::Time::ZERO).unwrap();
+    core.restore(thane_core::Time::ZERO, opened.restored("a"));
+    let mut writer = opened.start().unwrap();
+    core.force_leave(thane_core::Time::ZERO, "b", thane_core::Prune::Keep).unwrap();
+    writer.catch_up(&core);
+    writer.finish().await;
+    let restored = open(path, false).unwrap().restored("a");
+    let lost: Vec<&str> = restored.lost.iter().map(|peer| &*peer.name).collect();
+    assert_eq!(lost, ["c"]);
 }
 
 #[test]
