@@ -35,9 +35,8 @@ fn of(bench: &Bench, name: &str) -> Member {
     bench.node.member(name).unwrap()
 }
 
-/// The messages of each packet that is sent within `span`.
+/// The messages of each packet that was sent since the last look and is sent within `span`.
 fn packets(bench: &mut Bench, span: Duration) -> Vec<Vec<Vec<u8>>> {
-    bench.sent.clear();
     bench.run(span);
     let packets = std::mem::take(&mut bench.sent).into_iter();
     let open = |packet: Vec<u8>| bench.codec.open_packet(packet.into()).unwrap().messages;
