@@ -85,7 +85,8 @@ fn two_settings_stand_beside_each_other() {
     let answer = sim(&[
         "compare",
         "-nodes=8",
-        "-crash=1",
+        "-fault=power-loss 1 at 2s",
+        "-detector=serf",
         "-duration=40s",
         "-seeds=3",
         "-seed=1",

@@ -271,7 +271,8 @@ fn every_key_takes_some_value_and_comes_back_in_the_arguments() {
 
 #[test]
 fn the_page_needs_nothing_from_outside_and_has_what_was_measured() {
-    let setup = Setup::parse("nodes=10, events=1, fault=crash 1 at 2s, duration=25s").unwrap();
+    let setup =
+        Setup::parse("nodes=10, events=1, detector=serf, fault=power-loss 1 at 2s, duration=25s").unwrap();
     let of = |setup: &Setup| study(setup, &[1, 2], NonZeroUsize::MIN, &|_, _| true).unwrap();
     let one = of(&setup);
     let both = Comparison { a: one.clone(), b: of(&setup.clone().with("suspicion_mult", "2").unwrap()) };

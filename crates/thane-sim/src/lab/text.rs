@@ -127,6 +127,9 @@ pub(super) fn verdict(measure: &Measure, a: Option<Summary>, b: Option<Summary>)
     }
     let change = if a.median > 0.0 {
         let percent = (b.median / a.median - 1.0) * 100.0;
+        if percent.abs() < 0.5 {
+            return "about the same".to_owned();
+        }
         if percent.abs() < 300.0 {
             format!("{percent:+.0} %")
         } else {
