@@ -52,7 +52,7 @@ fn config(cursor: &mut Cursor<'_>) -> Config {
     config.protocol = if how & 16 != 0 { 2 } else { 5 };
     config.compression = how & 32 != 0;
     config.label = if how & 64 != 0 { "l".to_owned() } else { String::new() };
-    config.push_pull_interval = Duration::from_secs(if how & 128 != 0 { 1 } else { 0 });
+    config.push_pull_interval = Duration::from_secs(u64::from(how & 128 != 0));
     config.event_buffer_size = 8;
     config.query_buffer_size = 8;
     config.max_queue_depth = 64;
@@ -274,7 +274,7 @@ impl Run {
                 let addrs = (0..cursor.byte() % 12).map(|_| addr(cursor.byte())).collect();
                 Input::Join { addrs, replay }
             }
-            1 if cursor.byte() % 4 == 0 => Input::Leave,
+            1 if cursor.byte().is_multiple_of(4) => Input::Leave,
             1 | 2 => {
                 let prune = if cursor.flag() { Prune::Erase } else { Prune::Keep };
                 Input::ForceLeave { name: cursor.pick(&NAMES).to_owned(), prune }
