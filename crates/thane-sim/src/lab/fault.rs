@@ -1,4 +1,4 @@
-//! What goes wrong: `crash 10 at 10s`, `partition 30% at 10s for 60s`, `pause 5 at 10s for 8s every 30s`.
+//! What goes wrong: `crash 10 at 10s`, `partition 30% at 10s for 1m`, `pause 5 at 10s for 8s every 30s`.
 
 use std::fmt;
 use std::time::Duration;
@@ -101,8 +101,8 @@ impl FaultKind {
 
 /// An example of each, for messages.
 const EXAMPLES: &str = "crash 10 at 10s; power-loss node-3 at 10s for 1m; pause 5 at 10s for 8s every 30s; \
-                        leave 2 at 10s; rolling-restart all at 10s for 3s every 5s; partition 30% at 10s for 60s; \
-                        flapping 1 at 10s for 60s every 5s; deaf 1% at 10s; mute 1% at 10s; \
+                        leave 2 at 10s; rolling-restart all at 10s for 3s every 5s; partition 30% at 10s for 1m; \
+                        flapping 1 at 10s for 1m every 5s; deaf 1% at 10s; mute 1% at 10s; \
                         loss 80% of 10 at 10s; delay 200ms of 5 at 10s for 1m; join 20 at 10s";
 
 impl Fault {

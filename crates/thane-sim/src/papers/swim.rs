@@ -155,7 +155,7 @@ fn first_detection(members: usize, seed: u64) -> f64 {
     (waited.as_secs_f64() / PERIOD.as_secs_f64()).ceil().max(1.0)
 }
 
-/// The mean of [`first_detection`] for shuffled rings, by the formula in the module's documentation.
+/// The mean number of periods until a crash is first found, for shuffled rings, by the formula in the module's documentation.
 pub fn periods_expected(members: usize) -> f64 {
     let others = (members - 1) as f64;
     let unpinged = |t: f64| {
