@@ -303,8 +303,7 @@ impl<'a> Run<'a> {
             if node.life_state() != LifeState::Alive {
                 return vec![format!("{name} is about to leave")];
             }
-            let is_told_of = |member: &Member| !self.forged || self.is_name_of_host(&member.name);
-            let view: Vec<Member> = node.members().filter(is_told_of).collect();
+            let view: Vec<Member> = node.members().filter(|member| !self.was_made_up(member)).collect();
             let (at, life) = (self.world.now(), self.programs[&host].process);
             truth.insert(name.clone(), Truth::Runs(life, node.local()));
             views.insert(name, self.world.observer_mut().through_tamper(at, life, view));
@@ -312,8 +311,12 @@ impl<'a> Run<'a> {
         disagreements(&truth, &views)
     }
 
-    fn is_name_of_host(&self, name: &str) -> bool {
-        self.hosts.iter().any(|host| self.world.name(*host) == name)
+    /// Whether a liar is to blame for this member: it never ran, and is listed among those who are gone until it is
+    /// forgotten. To believe that it still lives is wrong even so, since no probe of it is answered.
+    fn was_made_up(&self, member: &Member) -> bool {
+        self.forged
+            && matches!(member.status, Status::Failed | Status::Left)
+            && !self.started.iter().any(|host| self.world.name(*host) == &*member.name)
     }
 
     /// Parts of the cluster that know nothing of each other cannot find each other: an operator joins them. Two running

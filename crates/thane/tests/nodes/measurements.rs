@@ -31,9 +31,6 @@ async fn a_running_node_measures_all_that_it_does() {
             let taken = node.take_measurements().await;
             for one in &taken.kept {
                 assert!(one.value >= 0.0 && one.value.is_finite(), "{one:?}");
-                if one.measure == Measure::GossipRound {
-                    assert!(one.value > 0.0, "a round takes some time: {one:?}");
-                }
                 found.insert(one.measure);
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
