@@ -320,7 +320,8 @@ impl<'a> Run<'a> {
     }
 
     /// Parts of the cluster that know nothing of each other cannot find each other: an operator joins them. Two running
-    /// processes are in one part if one of them lists the other as alive or failed (those it tries to reach for ever).
+    /// processes are in one part if one of them lists the other as alive or failed (those it tries to reach for ever), and
+    /// no liar has persuaded it to try in vain, where the other is not.
     fn join_strangers(&mut self) -> Result<(), FailureCause> {
         loop {
             let running = self.running();
@@ -330,7 +331,8 @@ impl<'a> Run<'a> {
                 for member in self.world.node(a).into_iter().flat_map(thane_core::Node::members) {
                     let tried = matches!(member.status, Status::Alive | Status::Failed);
                     let b = running.iter().copied().find(|host| self.world.name(*host) == &*member.name);
-                    if let (true, Some(b)) = (tried, b) {
+                    let where_it_is = |b: &HostId| !self.forged || self.world.addr(*b) == member.addr;
+                    if let (true, Some(b)) = (tried, b.filter(where_it_is)) {
                         let (keep, lose) = (part[&a], part[&b]);
                         part.values_mut().filter(|it| **it == lose).for_each(|it| *it = keep);
                     }
