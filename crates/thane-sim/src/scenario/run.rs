@@ -236,9 +236,15 @@ impl<'a> Run<'a> {
     /// Waits until all views agree, and stay so. Gives the moment since when.
     pub(super) fn agree(&mut self, about: &'static str) -> Result<Time, FailureCause> {
         let bound = convergence_bound(self.config(), self.hosts.len());
-        let deadline = self.world.now() + bound;
+        let mut deadline = self.world.now() + bound;
         let mut since = None;
         loop {
+            // Who tried to reach a failed member may hear that it had left, and stop: then they have become strangers.
+            let joins = self.operator_joins;
+            self.join_strangers()?;
+            if self.operator_joins > joins {
+                deadline = self.world.now() + bound;
+            }
             let differences = self.differences();
             let now = self.world.now();
             if differences.is_empty() {
@@ -338,7 +344,7 @@ impl<'a> Run<'a> {
                     }
                 }
             }
-            let first = running[0];
+            let Some(&first) = running.first() else { return Ok(()) };
             let Some(stranger) = running.iter().copied().find(|host| part[host] != part[&first]) else {
                 return Ok(());
             };
