@@ -47,7 +47,7 @@ fn config(cursor: &mut Cursor<'_>) -> Config {
     let mut config = Config::local("a", addr(0));
     config.keyring = if how & 1 != 0 { Keyring::new([key(1), key(2)]) } else { Keyring::default() };
     config.persist_keyring = how & 2 != 0;
-    config.detector = if how & 4 != 0 { Detector::swim() } else { Detector::thane() };
+    config.detector = if how & 4 != 0 { Detector::swim() } else { Detector::steady() };
     config.coordinates = how & 8 == 0;
     config.protocol = if how & 16 != 0 { 2 } else { 5 };
     config.compression = how & 32 != 0;

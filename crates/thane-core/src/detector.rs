@@ -41,6 +41,10 @@ pub struct Detector {
     /// make a verdict at once, if the last of them is healthy. Silent members are failed within some two seconds, those that are only paused for
     /// so long among them, and come back when they speak. Needs [`Self::look_for_yourself`]. Thane's own, and off by default.
     pub silent_witnesses: bool,
+    /// A member that answers only now and then (it loses most of its packets, or hears nothing for half of the time) is told as failed once five others
+    /// have each lost four of five pings to it while it lived, and as back when they no longer do; its refutations do not count meanwhile. Needs a dozen
+    /// members. Thane's own, and off by default.
+    pub unsteady: bool,
     /// News of a death, and its refutation, go out in an extra round of gossip at once instead of with the next one. Thane's own.
     pub spread_at_once: bool,
 }
@@ -57,6 +61,7 @@ impl Detector {
             refusals: false,
             look_for_yourself: false,
             silent_witnesses: false,
+            unsteady: false,
             spread_at_once: false,
         }
     }
@@ -96,6 +101,11 @@ impl Detector {
     /// [`Detector::thane`] for clusters that would rather fail a paused member than wait for a dead one.
     pub const fn eager() -> Self {
         Self { silent_witnesses: true, ..Self::thane() }
+    }
+
+    /// [`Detector::thane`] for clusters that would rather do without a member than with one that is reached only now and then.
+    pub const fn steady() -> Self {
+        Self { unsteady: true, ..Self::thane() }
     }
 }
 

@@ -118,6 +118,16 @@ pub enum Cause {
         /// The first who accused it; this node does too, even if it is not among them.
         accusers: Vec<Arc<str>>,
     },
+    /// It answers only few pings: several members found so, each for itself.
+    Unsteady {
+        /// Who.
+        by: Vec<Arc<str>>,
+    },
+    /// It had answered only few pings, and answers again.
+    Steady {
+        /// How long it was held for failed.
+        after: Duration,
+    },
     /// Another member declared it dead.
     DeclaredDead {
         /// Who.

@@ -8,6 +8,7 @@
 //! | `membership` | alive, suspect, dead, refutation: the detector's state machine |
 //! | `probe` | who is probed when, and what follows |
 //! | `look` | looking for oneself at whoever is accused or refuses connections |
+//! | `steady` | members that answer only now and then |
 //! | `gossip` | rounds, piggyback, what goes into a packet |
 //! | `held` | when packets cannot leave for a while |
 //! | `streams` | TCP exchanges from dial to close |
@@ -43,6 +44,7 @@ mod queries;
 mod rejoin;
 mod seeds;
 mod status;
+mod steady;
 mod streams;
 mod user_events;
 
@@ -71,6 +73,7 @@ pub(crate) use self::rejoin::LOST_MAX;
 use self::rejoin::Rejoin;
 use self::seeds::Seeds;
 use self::status::RecentIntents;
+use self::steady::Steadiness;
 use self::streams::Stream;
 use self::user_events::EventBuffer;
 use crate::awareness::Awareness;
@@ -170,6 +173,7 @@ pub struct Node {
     /// Set while packets cannot leave.
     held: Option<Held>,
     looks: Looks,
+    steadiness: Steadiness,
     spread: Spread,
     relayed_pings: BTreeMap<u32, RelayedPing>,
     next_seq: u32,
@@ -288,6 +292,7 @@ impl Node {
             prober: Prober::default(),
             held: None,
             looks: Looks::new(),
+            steadiness: Steadiness::default(),
             spread: Spread::default(),
             relayed_pings: BTreeMap::new(),
             next_seq,
@@ -672,6 +677,7 @@ impl Node {
         self.awareness.apply(1);
         self.abandon_probe();
         self.abandon_looks();
+        self.abandon_trials();
         self.excuse_suspects(late);
         self.push_pull_with_somebody();
     }
@@ -683,6 +689,8 @@ impl Node {
             Timer::ProbeTimeout { seq } => self.probe_timeout(seq),
             Timer::ProbeDeadline { seq } => self.probe_deadline(seq),
             Timer::LookStep { seq } => self.look_step(seq),
+            Timer::TrialStep { number } => self.trial_step(number),
+            Timer::SteadyTick => self.steady_tick(),
             Timer::RelayExpired { seq } => self.relay_expired(seq),
             Timer::GossipTick => self.gossip_tick(),
             Timer::SpreadNow => self.spread_delayed(),

@@ -102,6 +102,10 @@ counters! {
     verdicts_by_refusal,
     /// Members declared failed because several found them silent.
     verdicts_by_silence,
+    /// Complaints of members that answer only now and then, each complainer's once.
+    complaints,
+    /// Members told as failed for answering only now and then.
+    unsteady_verdicts,
     /// Rounds of gossip between the regular ones, for urgent news.
     extra_gossip_rounds,
     /// Pings relayed for others.

@@ -19,6 +19,10 @@ pub(crate) enum Timer {
     ProbeDeadline { seq: u32 },
     /// A stage of look `seq` is over.
     LookStep { seq: u32 },
+    /// The next ping of a trial, or its end.
+    TrialStep { number: u32 },
+    /// Who answers only now and then, and who does again?
+    SteadyTick,
     /// A ping relayed for somebody got no answer.
     RelayExpired { seq: u32 },
     /// Gossip to some members.

@@ -137,6 +137,7 @@ pub(crate) fn record(
         Cause::Refused { accusers, .. } => {
             record.by = accusers.iter().map(ToString::to_string).collect();
         }
+        Cause::Unsteady { by } => record.by = by.iter().map(ToString::to_string).collect(),
         Cause::LeaveIntent { ltime, .. } | Cause::JoinIntent { ltime, .. } => record.ltime = *ltime,
         _ => {}
     }
@@ -158,6 +159,8 @@ fn kind(cause: &Cause, before: Option<State>) -> &'static str {
         Cause::Accused { .. } => "accused",
         Cause::SuspicionExpired { .. } => "suspicion-expired",
         Cause::Refused { .. } => "connections-refused",
+        Cause::Unsteady { .. } => "unsteady",
+        Cause::Steady { .. } => "steady-again",
         Cause::DeclaredDead { .. } => "declared-dead",
         Cause::SaidGoodbye { .. } => "said-goodbye",
         Cause::LeaveIntent { .. } => "leave-intent",
@@ -177,9 +180,12 @@ fn via(cause: &Cause) -> Option<Path> {
         | Cause::SaidGoodbye { via }
         | Cause::LeaveIntent { via, .. }
         | Cause::JoinIntent { via, .. } => Some(*via),
-        Cause::Started | Cause::ProbeFailed(_) | Cause::SuspicionExpired { .. } | Cause::Refused { .. } => {
-            Some(Path::Local)
-        }
+        Cause::Started
+        | Cause::ProbeFailed(_)
+        | Cause::SuspicionExpired { .. }
+        | Cause::Refused { .. }
+        | Cause::Unsteady { .. }
+        | Cause::Steady { .. } => Some(Path::Local),
         _ => None,
     }
 }

@@ -29,6 +29,7 @@ impl Node {
         self.advance(now);
         // What is being looked at cannot be asked, and cannot have heard us.
         self.abandon_looks();
+        self.abandon_trials();
         self.held.get_or_insert(Held { since, gossip: false, push_pull: false });
         self.settle();
     }

@@ -176,9 +176,11 @@ impl Node {
         }
         if before == State::Suspect || self.table[id].status == Some(Status::Failed) {
             self.spread_at_once();
+            self.lives(alive.node);
         }
         let cause = Cause::Announced { incarnation: alive.incarnation, via };
         match before {
+            State::Dead | State::Forgotten if self.unsteady_returns(id) => self.record(id, &cause),
             State::Dead | State::Left | State::Forgotten => self.member_joined(id, cause),
             State::Suspect => {
                 self.record(id, &cause);
@@ -304,6 +306,9 @@ impl Node {
 
     /// A member is accused. `cause` is our own probe's failure, or somebody's word.
     pub(super) fn suspect(&mut self, suspect: &Suspect<'_>, cause: Cause, via: Path) {
+        if self.is_complaint(suspect) {
+            return;
+        }
         let Some(id) = self.table.find(suspect.node) else { return };
         let entry = &self.table[id];
         if entry.state == State::Forgotten || suspect.incarnation < entry.incarnation {
@@ -350,6 +355,7 @@ impl Node {
         self.record(id, &cause);
         self.emit(id, Event::Suspected, cause);
         self.consider_looking(id, suspect.from, via);
+        self.watch_accused(id);
     }
 
     /// Another accuser of a member that is suspect already: if it is news, it shortens the wait and goes on to others.
@@ -437,7 +443,9 @@ impl Node {
         if entry.state == State::Forgotten || dead.incarnation < entry.incarnation {
             return;
         }
-        if matches!(entry.state, State::Dead | State::Left) {
+        if matches!(entry.state, State::Dead | State::Left)
+            || self.is_notice_of_unsteady(dead) && id != self.own
+        {
             return;
         }
         if id == self.own {

@@ -10,6 +10,7 @@ use super::packets::RELAYED_PINGS_MAX;
 use super::queries::{QUERIES_REMEMBERED_MAX, UNANSWERED_MAX};
 use super::rejoin::{LOST_ASKED_AT_ONCE, LOST_MAX};
 use super::status::RECENT_INTENTS_MAX;
+use super::steady::{TRIALS_MAX, WATCHED_MAX};
 use super::streams::INBOUND_STREAMS_MAX;
 use super::user_events::EVENT_BUFFER_BYTES_MAX;
 use crate::table::MEMBERS_MAX;
@@ -30,6 +31,7 @@ impl Node {
     pub fn occupancy(&self) -> impl Iterator<Item = Occupancy> + use<> {
         let surge = QUEUE_SURGE * self.queue_depth_max();
         let (event_times, event_bytes) = self.event_buffer.held();
+        let (watched, trials) = self.steadiness.held();
         let (lost, lost_asked) = self.rejoin.held();
         [
             ("members", self.table.len(), MEMBERS_MAX),
@@ -39,6 +41,8 @@ impl Node {
             ("inbound streams", self.inbound_streams(), INBOUND_STREAMS_MAX),
             ("pings relayed for others", self.relayed_pings.len(), RELAYED_PINGS_MAX),
             ("looks", self.looks.len(), LOOKS_MAX),
+            ("members watched", watched, WATCHED_MAX),
+            ("trials", trials, TRIALS_MAX),
             ("members reminded", self.reminded.len(), REMINDED_MAX),
             ("remembered intents", self.recent_intents.len(), RECENT_INTENTS_MAX),
             ("remembered times of user events", event_times, self.config.event_buffer_size),

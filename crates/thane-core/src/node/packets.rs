@@ -65,6 +65,7 @@ impl Node {
                 if !self.looks.is_empty() {
                     self.heard_from(from);
                 }
+                self.speaks(from);
             }
             Err(error) => self.packet_dropped(from, &error),
         }
@@ -191,7 +192,10 @@ impl Node {
             let mut message = Vec::new();
             Ack { seq: relayed.seq, payload: None }.encode(&mut message);
             self.send_with_gossip(relayed.requester, Checksum::Omit, message);
-        } else if !self.lost_answered(ack.seq) && !self.look_answered(ack.seq, AnswerWay::Direct) {
+        } else if !self.lost_answered(ack.seq)
+            && !self.look_answered(ack.seq, AnswerWay::Direct)
+            && !self.trial_answered(ack.seq)
+        {
             self.probe_acked(ack);
         }
     }

@@ -167,6 +167,9 @@ impl Node {
             && self.held.is_none()
             && self.now.since(probe.sent) >= self.config.probe_timeout
         {
+            if let Some(id) = self.table.find(&probe.target) {
+                self.ping_was_lost(id);
+            }
             self.probe_indirectly();
         }
     }
@@ -270,6 +273,7 @@ impl Node {
         }
         let way = if probe.indirect { AnswerWay::Relayed } else { AnswerWay::Direct };
         self.note_answer(&probe.target, probe.sent, way);
+        self.ping_had_answer(way == AnswerWay::Direct, &probe.target);
         if !probe.unsendable {
             self.awareness.apply(-1);
         }
@@ -296,6 +300,7 @@ impl Node {
             probe.tcp_answered = true;
             let target = probe.target.clone();
             self.look_over(&target);
+            self.ping_had_answer(false, &target);
         }
     }
 

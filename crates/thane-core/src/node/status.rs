@@ -401,6 +401,10 @@ impl Node {
         ];
         for (list, timeout) in lists {
             for id in list {
+                if self.table[id].is_live() {
+                    // Held for unsteady: it is there.
+                    continue;
+                }
                 let after = self.now.since(self.table[id].gone_since());
                 let timeout = self.forget_after(id, timeout);
                 if after > timeout && id != self.own {

@@ -109,5 +109,6 @@ settings! {
     refusals,
     look_for_yourself,
     silent_witnesses,
+    unsteady,
     spread_at_once,
 }

@@ -6,7 +6,7 @@ use thane_wire::gossip::Message;
 use super::probing::{asked, indirect_ping, knowing, next_ping, prober, state};
 use super::support::{Bench, VERSIONS, addr_of, ms, quiet, suspect};
 
-const CONSTRUCTORS: [Detector; 7] = [
+const CONSTRUCTORS: [Detector; 8] = [
     Detector::swim(),
     Detector::lha_probe(),
     Detector::lha_suspicion(),
@@ -14,6 +14,7 @@ const CONSTRUCTORS: [Detector; 7] = [
     Detector::lifeguard(),
     Detector::thane(),
     Detector::eager(),
+    Detector::steady(),
 ];
 
 fn with(detector: Detector) -> Config {
@@ -29,6 +30,7 @@ fn lifeguard_is_its_three_parts_and_the_default_has_them_all() {
         (true, false, false),
         (false, true, false),
         (false, false, true),
+        (true, true, true),
         (true, true, true),
         (true, true, true),
         (true, true, true),

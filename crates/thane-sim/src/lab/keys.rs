@@ -397,9 +397,11 @@ fn detector(text: &str) -> Result<Detector, String> {
         "lha-probe" => Detector::lha_probe(),
         "lha-suspicion" => Detector::lha_suspicion(),
         "buddy" => Detector::buddy(),
+        "eager" => Detector::eager(),
+        "steady" => Detector::steady(),
         other => {
             return Err(format!(
-                "'{other}' is no detector; there are thane, serf (lifeguard), swim, lha-probe, lha-suspicion and buddy"
+                "'{other}' is no detector; there are thane, eager, steady, serf (lifeguard), swim, lha-probe, lha-suspicion and buddy"
             ));
         }
     })

@@ -138,12 +138,11 @@ pub fn tables(options: &Options, progress: &Progress<'_>) -> Vec<PaperTable> {
         let count = if reference.members > 1000 { options.repeats } else { repeats };
         runs.extend(seeds[..count].iter().map(|seed| (line, *seed)));
     }
-    let spreads = for_each(
-        &runs,
-        options.threads,
-        |(line, seed)| spread(lines[*line].members, lines[*line].loss, *seed),
-        |done| progress(done, runs.len()),
-    );
+    // The large clusters come last, and one at a time: each takes gigabytes.
+    let (small, large) = runs.split_at(runs.partition_point(|(line, _)| lines[*line].members <= 1000));
+    let run = |(line, seed): &(usize, u64)| spread(lines[*line].members, lines[*line].loss, *seed);
+    let mut spreads = for_each(small, options.threads, run, |done| progress(done, runs.len()));
+    spreads.extend(for_each(large, 1, run, |done| progress(small.len() + done, runs.len())));
     let mut rows = Vec::new();
     for (at, line) in lines.iter().enumerate() {
         let of_line: Vec<&Spread> = runs

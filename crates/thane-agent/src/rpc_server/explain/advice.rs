@@ -24,6 +24,15 @@ pub(super) fn advice(member: &Member, evidence: &[Evidence], health: u32, own: &
 /// Of a member that is suspect or failed.
 fn unreachable(member: &Member, evidence: &[Evidence], own: &str) -> Vec<String> {
     let (name, addr) = (&member.name, member.addr);
+    let steadiness = evidence.iter().rev().map(|piece| &piece.cause);
+    let mut steadiness =
+        steadiness.filter(|cause| matches!(cause, Cause::Unsteady { .. } | Cause::Steady { .. }));
+    if let Some(Cause::Unsteady { by }) = steadiness.next() {
+        return vec![format!(
+            "{name} lives, but {} found that most pings to {addr} are lost: look at its network card, its line and its firewall, in both directions.",
+            by.join(", ")
+        )];
+    }
     // Only what happened since it was last alive counts.
     let recent = evidence.iter().rev().take_while(|piece| piece.state != State::Alive);
     if recent.clone().any(|piece| matches!(piece.cause, Cause::Refused { .. })) {

@@ -37,6 +37,16 @@ pub(super) fn sentence(evidence: &Evidence, before: Option<State>, people: &Peop
             people.own,
             accusers.join(", ")
         ),
+        Cause::Unsteady { by } => {
+            format!(
+                "it answers only few pings, so {} takes it for failed; {} found so",
+                people.own,
+                by.join(", ")
+            )
+        }
+        Cause::Steady { after } => {
+            format!("it answers again, after {} in which it did so too seldom", span(*after))
+        }
         Cause::DeclaredDead { by, incarnation, via } => {
             format!("{by} declared it failed (incarnation {incarnation}), heard {}", heard(*via, people))
         }

@@ -1,0 +1,470 @@
+//! Members that answer only now and then: those that lose most of their packets, or hear nothing for half of the time.
+//!
+//! They are never failed by suspicion alone, because every accusation reaches them in the end, and a refutation clears it. So what counts
+//! here is not an accusation but a share of pings that were lost. (Rapid's edge detector is the model: Suresh et al., ATC 2018, section 6.)
+//!
+//! A **trial** is five pings in a quick row, without relays or TCP. A node tries whom its probe did not reach directly, and a few nodes of the cluster
+//! try a member that is accused or complained of. If four pings are lost while the member is known to live (it answered one, or others, or it has just
+//! refuted or accused somebody), the node **complains**. Silence without a sign of life is no complaint: that is for the suspicion to
+//! judge, as ever, so that a member that is paused is treated no worse. When five others complain of a member within 30 probe
+//! intervals, it is **unsteady**: the application is told that it failed. For the detector it stays alive, is probed, and can be complained of further; when
+//! for 30 intervals not two have complained, it is back.
+//!
+//! A complaint travels as an accusation of incarnation 0, which every other implementation takes for out of date and drops.
+//!
+//! Who is itself unsteady complains of all others, so nobody complains who has lost three of its own last ten pings, and the complaints of those who are
+//! complained of count for nothing. Nor does anybody believe the death notices of an unsteady member, who may not have heard the answer of the one that it accused.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thane_wire::gossip::{Dead, Suspect};
+
+use super::Node;
+use crate::event::{Cause, Event};
+use crate::member::{State, Status};
+use crate::notice::{Layer, Level};
+use crate::table::MemberId;
+use crate::time::Time;
+use crate::timers::Timer;
+
+/// Pings in a trial.
+const PINGS: usize = 5;
+/// After the last of them, so many probe intervals are left for late answers: who is merely slow loses nothing.
+const PATIENCE: u32 = 2;
+/// So many of them lost make a complaint.
+const LOST: usize = 4;
+/// So many different members must complain.
+const COMPLAINTS: usize = 5;
+/// With so many in half the time that they count, more would say nothing new: nobody tries the member or passes complaints on.
+const ENOUGH: usize = 8;
+/// With fewer complaints than this an unsteady member is steady again.
+const QUIET: usize = 2;
+/// How long a complaint counts, in probe intervals.
+const WINDOW: u32 = 30;
+/// How long a sign of life counts, in probe intervals: it must be about as old as the trial.
+const LIFE: u32 = 3;
+/// How many nodes try a member of whom they hear an accusation or a complaint, on average over the whole cluster.
+const HEARSAY_TRIALS: f64 = 6.0;
+/// Of a node's last ten pings so many must have been answered for it to complain of others.
+const OWN_ANSWERS: u32 = 7;
+/// Clusters with fewer members have too few who could complain.
+const MEMBERS_MIN: usize = 2 * COMPLAINTS + 2;
+/// Most trials at one time.
+pub(super) const TRIALS_MAX: usize = 16;
+/// Most members that are watched.
+pub(super) const WATCHED_MAX: usize = 256;
+/// Complaints kept of one member.
+const KEPT_MAX: usize = 32;
+/// Complaints passed on in one probe interval, at most.
+const PASSED_ON_MAX: u32 = 64;
+
+/// Who is watched, who is being tried, and how well this node is heard itself.
+#[derive(Debug)]
+pub(super) struct Steadiness {
+    watched: BTreeMap<Arc<str>, Watched>,
+    trials: BTreeMap<u32, Trial>,
+    /// One bit for each of the last ten direct pings of ours: whether it was answered.
+    own: u16,
+    ticking: bool,
+    /// Complaints passed on since the last tick.
+    passed_on: u32,
+}
+
+impl Default for Steadiness {
+    fn default() -> Self {
+        Self {
+            watched: BTreeMap::new(),
+            trials: BTreeMap::new(),
+            own: OWN_PINGS,
+            ticking: false,
+            passed_on: 0,
+        }
+    }
+}
+
+/// Ten bits.
+const OWN_PINGS: u16 = (1 << 10) - 1;
+
+/// What is held against a member.
+#[derive(Debug, Default)]
+struct Watched {
+    addr: Option<SocketAddr>,
+    /// Who complained and when, each only once, the oldest first.
+    complaints: Vec<(Arc<str>, Time)>,
+    /// Its last sign of life.
+    lived: Option<Time>,
+    /// When something was last said of it.
+    heard_of: Time,
+    /// Since when it is held for unsteady.
+    unsteady: Option<Time>,
+    /// When it last came back from being dead.
+    returned: Option<Time>,
+    /// When we last tried it.
+    tried: Option<Time>,
+}
+
+impl Watched {
+    fn says_enough(&self, now: Time, window: Duration) -> bool {
+        self.complaints.iter().filter(|(_, at)| now.since(*at) < window / 2).count() >= ENOUGH
+    }
+}
+
+/// A row of pings.
+#[derive(Debug)]
+struct Trial {
+    target: Arc<str>,
+    addr: SocketAddr,
+    begun: Time,
+    /// The numbers of the pings.
+    pings: Vec<u32>,
+    answered: usize,
+}
+
+impl Steadiness {
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.watched.len(), self.trials.len())
+    }
+
+    fn own_ping(&mut self, answered: bool) {
+        self.own = (self.own << 1 | u16::from(answered)) & OWN_PINGS;
+    }
+
+    fn is_unsteady(&self, name: &str) -> bool {
+        self.watched.get(name).is_some_and(|it| it.unsteady.is_some())
+    }
+}
+
+impl Node {
+    /// Whether the rule is on, and there are enough who could complain.
+    fn judges_steadiness(&self) -> bool {
+        self.config.detector.unsteady
+            && !self.config.probe_interval.is_zero()
+            && self.table.live() >= MEMBERS_MIN
+    }
+
+    fn window(&self) -> Duration {
+        self.config.probe_interval * WINDOW
+    }
+
+    // ---- our own pings ----
+
+    /// The ping of a probe of ours was answered in time, directly or not.
+    pub(super) fn ping_had_answer(&mut self, directly: bool, name: &Arc<str>) {
+        if !self.config.detector.unsteady {
+            return;
+        }
+        if directly {
+            self.steadiness.own_ping(true);
+        } else {
+            self.lives(name);
+        }
+    }
+
+    /// The direct ping of a probe was not answered in time.
+    pub(super) fn ping_was_lost(&mut self, id: MemberId) {
+        if self.judges_steadiness() {
+            self.steadiness.own_ping(false);
+            self.try_member(id);
+        }
+    }
+
+    // ---- what is heard of a member ----
+
+    /// A member has shown that it lives, by a word of its own.
+    pub(super) fn lives(&mut self, name: &str) {
+        let now = self.now;
+        if let Some(watched) = self.steadiness.watched.get_mut(name) {
+            watched.lived = Some(now);
+        }
+    }
+
+    /// A packet came from this address. A member that speaks while it is suspect does not hear that it is; whoever hears it tries it.
+    pub(super) fn speaks(&mut self, from: SocketAddr) {
+        let Some((name, _)) = self.steadiness.watched.iter().find(|(_, watched)| watched.addr == Some(from))
+        else {
+            return;
+        };
+        let name = name.clone();
+        self.lives(&name);
+        if let Some(id) = self.table.find(&name).filter(|id| self.table[*id].state == State::Suspect)
+            && self.judges_steadiness()
+        {
+            self.try_member(id);
+        }
+    }
+
+    /// A member is accused, by us or by another.
+    pub(super) fn watch_accused(&mut self, id: MemberId) {
+        if self.judges_steadiness() && self.watch(id).is_some() {
+            self.try_by_chance(id);
+        }
+    }
+
+    /// An accusation that no other implementation would take for one. Says whether it was.
+    pub(super) fn is_complaint(&mut self, suspect: &Suspect<'_>) -> bool {
+        if suspect.incarnation > 0 {
+            if self.config.detector.unsteady {
+                self.lives(suspect.from);
+            }
+            return false;
+        }
+        if self.judges_steadiness()
+            && suspect.node != suspect.from
+            && let (Some(id), Some(_)) = (self.table.find(suspect.node), self.table.find(suspect.from))
+            && id != self.own
+        {
+            let complainer = self.table.intern(suspect.from);
+            self.complaint(id, &complainer);
+        }
+        true
+    }
+
+    fn complaint(&mut self, id: MemberId, complainer: &Arc<str>) {
+        let (now, window) = (self.now, self.window());
+        self.lives(complainer);
+        let Some(watched) = self.watch(id) else { return };
+        watched.complaints.retain(|(_, at)| now.since(*at) < window);
+        if watched.complaints.iter().any(|(known, _)| known == complainer) {
+            return;
+        }
+        if watched.complaints.len() >= KEPT_MAX {
+            watched.complaints.remove(0);
+        }
+        let enough = watched.says_enough(now, window);
+        watched.complaints.push((complainer.clone(), now));
+        self.counters.complaints += 1;
+        if !enough {
+            self.pass_on(id, complainer);
+        }
+        self.judge_steadiness(id);
+        let name = self.table[id].name.clone();
+        if !self.steadiness.is_unsteady(&name) {
+            self.try_by_chance(id);
+        }
+    }
+
+    fn pass_on(&mut self, id: MemberId, complainer: &str) {
+        if self.steadiness.passed_on < PASSED_ON_MAX {
+            self.steadiness.passed_on += 1;
+            let mut message = Vec::new();
+            Suspect { incarnation: 0, node: &self.table[id].name, from: complainer }.encode(&mut message);
+            let message = self.shared(&message);
+            self.statements.queue(message, None);
+        }
+    }
+
+    /// The record of a member, a new one if there is room.
+    fn watch(&mut self, id: MemberId) -> Option<&mut Watched> {
+        let name = self.table[id].name.clone();
+        if id == self.own
+            || self.steadiness.watched.len() >= WATCHED_MAX && !self.steadiness.watched.contains_key(&name)
+        {
+            return None;
+        }
+        if !self.steadiness.ticking {
+            self.steadiness.ticking = true;
+            self.timers.set(self.now + self.config.probe_interval, Timer::SteadyTick);
+        }
+        let addr = self.table[id].reached_at();
+        let watched = self.steadiness.watched.entry(name).or_default();
+        (watched.heard_of, watched.addr) = (self.now, Some(addr));
+        Some(watched)
+    }
+
+    // ---- trials ----
+
+    fn try_by_chance(&mut self, id: MemberId) {
+        let others = self.table.live().saturating_sub(2).max(1);
+        if self.rng.unit() < HEARSAY_TRIALS / others as f64 {
+            self.try_member(id);
+        }
+    }
+
+    fn try_member(&mut self, id: MemberId) {
+        let (now, window) = (self.now, self.window());
+        let (name, addr, live) =
+            (self.table[id].name.clone(), self.table[id].reached_at(), self.table[id].is_live());
+        if !live
+            || self.held.is_some()
+            || self.steadiness.trials.len() >= TRIALS_MAX
+            || self.steadiness.own.count_ones() < OWN_ANSWERS
+        {
+            return;
+        }
+        let own = self.own_name();
+        let Some(watched) = self.watch(id) else { return };
+        // What we complain of we do not complain of again while it counts.
+        let complained = watched.complaints.iter().any(|(by, at)| *by == own && now.since(*at) < window);
+        let busy = watched.tried.is_some_and(|at| now.since(at) < window / 10);
+        if complained || busy || watched.says_enough(now, window) {
+            return;
+        }
+        watched.tried = Some(now);
+        let number = self.next_seq();
+        let trial = Trial { target: name, addr, begun: now, pings: Vec::new(), answered: 0 };
+        self.steadiness.trials.insert(number, trial);
+        self.trial_step(number);
+    }
+
+    /// The next ping of a trial, or its end.
+    pub(super) fn trial_step(&mut self, number: u32) {
+        let Some(trial) = self.steadiness.trials.get(&number) else { return };
+        let (target, addr, sent) = (trial.target.clone(), trial.addr, trial.pings.len());
+        let Some(id) = self.table.find(&target).filter(|id| self.table[*id].is_live()) else {
+            self.steadiness.trials.remove(&number);
+            return;
+        };
+        if sent == PINGS {
+            self.trial_over(number, id);
+            return;
+        }
+        let seq = self.next_seq();
+        let ping = self.encode_ping(seq, &target);
+        let checksum = self.checksum_for(id);
+        self.send(addr, checksum, &[ping]);
+        if let Some(trial) = self.steadiness.trials.get_mut(&number) {
+            trial.pings.push(seq);
+        }
+        let wait = if sent + 1 == PINGS {
+            self.config.probe_interval * PATIENCE
+        } else {
+            self.config.probe_timeout / 2
+        };
+        self.timers.set(self.now + wait, Timer::TrialStep { number });
+    }
+
+    /// An answer with the number of a trial's ping. Says whether it was one.
+    pub(super) fn trial_answered(&mut self, seq: u32) -> bool {
+        let mut trials = self.steadiness.trials.values_mut();
+        let Some(trial) = trials.find(|trial| trial.pings.contains(&seq)) else { return false };
+        trial.answered += 1;
+        let name = trial.target.clone();
+        self.lives(&name);
+        true
+    }
+
+    fn trial_over(&mut self, number: u32, id: MemberId) {
+        let Some(trial) = self.steadiness.trials.remove(&number) else { return };
+        let lost = PINGS.saturating_sub(trial.answered);
+        let early = self.config.probe_interval * LIFE;
+        let lived = self.steadiness.watched.get(&trial.target).and_then(|watched| watched.lived);
+        let lives = lived.is_some_and(|at| at + early >= trial.begun);
+        if lost >= LOST && lives && self.steadiness.own.count_ones() >= OWN_ANSWERS {
+            let own = self.own_name();
+            self.complaint(id, &own);
+        }
+    }
+
+    /// What was lost while we were paused, or could not send, proves nothing.
+    pub(super) fn abandon_trials(&mut self) {
+        self.steadiness.trials.clear();
+    }
+
+    // ---- verdicts ----
+
+    /// Whether a death notice comes from somebody who would not have heard that it is wrong.
+    pub(super) fn is_notice_of_unsteady(&self, dead: &Dead<'_>) -> bool {
+        dead.node != dead.from && self.steadiness.is_unsteady(dead.from)
+    }
+
+    /// How many complain of a member whose word counts.
+    fn complaints_that_count(&self, name: &str) -> usize {
+        let Some(watched) = self.steadiness.watched.get(name) else { return 0 };
+        let (now, window) = (self.now, self.window());
+        let trusted = |by: &str| {
+            self.steadiness
+                .watched
+                .get(by)
+                .is_none_or(|it| it.unsteady.is_none() && it.complaints.len() < QUIET)
+        };
+        watched.complaints.iter().filter(|(by, at)| now.since(*at) < window && trusted(by)).count()
+    }
+
+    fn judge_steadiness(&mut self, id: MemberId) {
+        let name = self.table[id].name.clone();
+        if self.steadiness.is_unsteady(&name) || self.complaints_that_count(&name) < COMPLAINTS {
+            return;
+        }
+        let unsteady = self.steadiness.watched.values().filter(|it| it.unsteady.is_some()).count();
+        if unsteady >= self.table.known() / 4 {
+            // So many: that is rather the network.
+            return;
+        }
+        let now = self.now;
+        let Some(watched) = self.steadiness.watched.get_mut(&name) else { return };
+        watched.unsteady = Some(now);
+        let by: Vec<Arc<str>> = watched.complaints.iter().map(|(by, _)| by.clone()).collect();
+        self.counters.unsteady_verdicts += 1;
+        if self.table[id].status != Some(Status::Alive) {
+            return;
+        }
+        self.notice(Level::Info, Layer::Memberlist, "unsteady", Some(name.clone()), || {
+            format!(
+                "{name} answers only few pings, {} members say; it is failed until it answers again",
+                by.len()
+            )
+        });
+        let cause = Cause::Unsteady { by };
+        self.set_status(id, Some(Status::Failed));
+        self.record(id, &cause);
+        self.emit(id, Event::Failed, cause);
+    }
+
+    /// A member that was dead for the detector is alive. True if it is still held for unsteady, and so not back yet.
+    pub(super) fn unsteady_returns(&mut self, id: MemberId) -> bool {
+        let now = self.now;
+        let name = &self.table[id].name;
+        let Some(watched) = self.steadiness.watched.get_mut(name) else { return false };
+        (watched.lived, watched.returned) = (Some(now), Some(now));
+        watched.unsteady.is_some() && self.table[id].status == Some(Status::Failed)
+    }
+
+    /// Once an interval while anybody is watched: who is steady again, and who need not be watched any longer.
+    pub(super) fn steady_tick(&mut self) {
+        (self.steadiness.ticking, self.steadiness.passed_on) = (false, 0);
+        let (now, window) = (self.now, self.window());
+        let names: Vec<Arc<str>> = self.steadiness.watched.keys().cloned().collect();
+        for name in names {
+            let Some(watched) = self.steadiness.watched.get_mut(&name) else { continue };
+            watched.complaints.retain(|(_, at)| now.since(*at) < window);
+            let Some(id) = self.table.find(&name) else {
+                self.steadiness.watched.remove(&name);
+                continue;
+            };
+            let over = match watched.unsteady {
+                None => watched.complaints.is_empty() && now.since(watched.heard_of) > window / 2,
+                // A member that has left, or was erased, is not ours to bring back.
+                Some(_) if self.table[id].status != Some(Status::Failed) => true,
+                // While it is dead, nobody tries it.
+                Some(_) if !self.table[id].is_live() => false,
+                Some(since) => {
+                    watched.complaints.len() < QUIET
+                        && now.since(since) >= window
+                        && watched.returned.is_none_or(|at| now.since(at) >= window)
+                }
+            };
+            if over {
+                let unsteady = watched.unsteady;
+                self.steadiness.watched.remove(&name);
+                if let Some(since) = unsteady {
+                    self.is_steady_again(id, since);
+                }
+            }
+        }
+        if !self.steadiness.watched.is_empty() {
+            self.steadiness.ticking = true;
+            self.timers.set(now + self.config.probe_interval, Timer::SteadyTick);
+        }
+    }
+
+    fn is_steady_again(&mut self, id: MemberId, since: Time) {
+        if self.table[id].status == Some(Status::Failed)
+            && matches!(self.table[id].state, State::Alive | State::Suspect)
+        {
+            self.member_joined(id, Cause::Steady { after: self.now.since(since) });
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Members that answer only now and then: who complains of them, whose complaints count, and how they come back.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use thane_core::{Cause, Config, Detector, Event, State, Status};
+use thane_wire::gossip::Message;
+
+use super::probing::{ack, knowing, prober};
+use super::support::{Bench, VERSIONS, addr_of, alive, ms, suspect};
+
+/// Node `a` with so many others, `b` the first of them.
+fn among(others: usize, detector: Detector) -> Bench {
+    knowing(Config { detector, ..prober() }, &vec![VERSIONS; others])
+}
+
+fn complaint(of: &str, by: &str) -> Vec<u8> {
+    suspect(of, 0, by)
+}
+
+fn view(bench: &Bench, name: &str) -> (Option<Status>, State) {
+    let member = bench.node.members().find(|member| &*member.name == name).unwrap();
+    (Some(member.status), member.state)
+}
+
+/// Lets everybody answer each ping after `late`; of those to `b` only each for which `answers` says so, which is told its number.
+/// Gives the complaints that were gossiped meanwhile.
+fn run(bench: &mut Bench, span: Duration, late: Duration, mut answers: impl FnMut(usize) -> bool) -> usize {
+    let (end, mut pings, mut complaints) = (bench.now + span, 0, 0);
+    let mut waiting: Vec<(_, u32)> = Vec::new();
+    while bench.now < end {
+        for (to, message) in bench.take_messages() {
+            match Message::decode(&message) {
+                Ok(Message::Ping(ping)) if to == addr_of(2) => {
+                    if answers(pings) {
+                        waiting.push((bench.now + late, ping.seq));
+                    }
+                    pings += 1;
+                }
+                Ok(Message::Ping(ping)) => waiting.push((bench.now, ping.seq)),
+                _ => {}
+            }
+        }
+        for (_, seq) in waiting.extract_if(.., |(due, _)| *due <= bench.now).collect::<Vec<_>>() {
+            bench.tell(&ack(seq));
+        }
+        let told = bench.take_gossip();
+        let is_complaint = |message: &bytes::Bytes| match Message::decode(message) {
+            Ok(Message::Suspect(suspect)) => suspect.incarnation == 0 && suspect.from == "a",
+            _ => false,
+        };
+        complaints += usize::from(told.iter().any(is_complaint));
+        bench.run(ms(10));
+    }
+    complaints
+}
+
+const AT_ONCE: Duration = Duration::ZERO;
+
+#[test]
+fn five_who_complain_fail_a_member_that_its_own_word_does_not_bring_back() {
+    for (detector, others, complainers, fails) in [
+        (Detector::steady(), 12, 5, true),
+        (Detector::steady(), 12, 4, false),
+        (Detector::steady(), 9, 5, false),
+        (Detector::thane(), 12, 5, false),
+        (Detector::lifeguard(), 12, 5, false),
+    ] {
+        let case = format!("{complainers} of {others}, {}", detector.unsteady);
+        let mut bench = among(others, detector);
+        for by in ["c", "d", "e", "f", "g"].into_iter().take(complainers) {
+            bench.tell(&complaint("b", by));
+            // Twice from the same one is once.
+            bench.tell(&complaint("b", by));
+        }
+        bench.tell(&complaint("b", "b"));
+        bench.tell(&complaint("b", "nobody"));
+        let wanted = if fails { Status::Failed } else { Status::Alive };
+        assert_eq!(view(&bench, "b"), (Some(wanted), State::Alive), "{case}");
+        let failed = bench.events.iter().find_map(|event| match event {
+            Event::Failed(change) => Some(change.cause.clone()),
+            _ => None,
+        });
+        if fails {
+            let Some(Cause::Unsteady { by }) = failed else { panic!("{case}: {failed:?}") };
+            assert_eq!(by.len(), complainers, "{case}");
+        } else {
+            assert_eq!(failed, None, "{case}");
+        }
+        bench.clear();
+        bench.tell(&alive("b", 2, addr_of(2)));
+        assert_eq!(view(&bench, "b").0, Some(wanted), "{case}: its word alone");
+        run(&mut bench, ms(29_000), AT_ONCE, |_| true);
+        assert_eq!(view(&bench, "b").0, Some(wanted), "{case}: complaints count for thirty seconds");
+        run(&mut bench, ms(3_000), AT_ONCE, |_| true);
+        assert_eq!(view(&bench, "b").0, Some(Status::Alive), "{case}");
+        let back = bench.take_events().iter().filter(|event| *event == "join:b").count();
+        assert_eq!(back, usize::from(fails), "{case}");
+    }
+}
+
+/// Those whom others complain of complain of everybody.
+#[test]
+fn the_complaints_of_those_who_are_complained_of_count_for_nothing() {
+    let mut bench = among(12, Detector::steady());
+    for of in ["c", "d", "e"] {
+        for by in ["l", "m"] {
+            bench.tell(&complaint(of, by));
+        }
+    }
+    for by in ["c", "d", "e", "f", "g", "h", "i"] {
+        bench.tell(&complaint("b", by));
+    }
+    assert_eq!(view(&bench, "b").0, Some(Status::Alive), "only four of seven count");
+    bench.tell(&complaint("b", "j"));
+    assert_eq!(view(&bench, "b").0, Some(Status::Failed));
+}
+
+#[test]
+fn while_many_are_unsteady_it_is_rather_the_network() {
+    let mut bench = among(12, Detector::steady());
+    for of in ["b", "c", "d", "e", "f"] {
+        for by in ["h", "i", "j", "k", "l"] {
+            bench.tell(&complaint(of, by));
+        }
+    }
+    assert_eq!(bench.node.stats().failed, 3, "a quarter of thirteen");
+}
+
+/// Four of five pings lost, and a sign of life: that is a complaint. Silence is none, and late is not lost.
+#[test]
+fn only_a_member_that_lives_and_answers_too_seldom_is_complained_of() {
+    type Answers = fn(usize) -> bool;
+    let cases: [(&str, Duration, Answers, bool); 4] = [
+        ("one of six", AT_ONCE, |ping| ping % 6 == 5, true),
+        ("silent", AT_ONCE, |_| false, false),
+        ("each second one", AT_ONCE, |ping| ping % 2 == 1, false),
+        ("a second and a half late", ms(1500), |_| true, false),
+    ];
+    for (case, late, answers, complains) in cases {
+        for (detector, on) in [(Detector::steady(), true), (Detector::thane(), false)] {
+            // Nobody is asked to help: relays would.
+            let config = Config { detector, indirect_checks: 0, tcp_pings: false, ..prober() };
+            let mut bench = knowing(config, &[VERSIONS; 12]);
+            let complaints = run(&mut bench, ms(40_000), late, answers);
+            assert_eq!(complaints > 0, complains && on, "{case}, {on}: {complaints}");
+            assert!(complaints <= 2, "{case}: {complaints} in forty seconds");
+        }
+    }
+}
+
+/// A member that is deaf accuses all others; who hears it, while it is itself suspect, knows that it lives.
+#[test]
+fn a_member_that_speaks_and_hears_nothing_is_complained_of() {
+    for (from, complains) in [(addr_of(2), true), (addr_of(3), false)] {
+        let config = Config { detector: Detector::steady(), tcp_pings: false, ..prober() };
+        let mut bench = knowing(config, &[VERSIONS; 12]);
+        bench.tell(&suspect("b", 1, "e"));
+        bench.tell_from(from, &speech(from));
+        let complaints = run(&mut bench, ms(3_500), AT_ONCE, |_| false);
+        assert_eq!(complaints > 0, complains, "heard from {from}");
+    }
+}
+
+/// An accusation that changes nothing.
+fn speech(from: SocketAddr) -> Vec<u8> {
+    let by = if from == addr_of(2) { "b" } else { "c" };
+    suspect("nobody", 1, by)
+}
