@@ -38,7 +38,7 @@ const PATIENCE: u32 = 2;
 const LOST: usize = 4;
 /// So many different members must complain.
 const COMPLAINTS: usize = 5;
-/// With so many in half the time that they count, more would say nothing new: nobody tries the member or passes complaints on.
+/// With so many in a third of the time that they count, more would say nothing new: nobody tries the member or passes complaints on.
 const ENOUGH: usize = 8;
 /// With fewer complaints than this an unsteady member is steady again.
 const QUIET: usize = 2;
@@ -108,7 +108,7 @@ struct Watched {
 
 impl Watched {
     fn says_enough(&self, now: Time, window: Duration) -> bool {
-        self.complaints.iter().filter(|(_, at)| now.since(*at) < window / 2).count() >= ENOUGH
+        self.complaints.iter().filter(|(_, at)| now.since(*at) < window / 3).count() >= ENOUGH
     }
 }
 
