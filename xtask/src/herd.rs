@@ -5,13 +5,14 @@ use crate::process::{Killed, output_of, succeeds_quietly, tied_to_us};
 use anyhow::{Context as _, Result, ensure};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, BufRead as _, BufReader, PipeReader},
+    fs::{self, File},
+    io::{self, BufRead as _, BufReader, PipeReader, Write as _},
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{self, Command, Stdio},
     sync::mpsc::{self, Receiver, Sender},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// The last byte of an address leaves room for this many agents.
@@ -44,6 +45,8 @@ pub(crate) struct Herd {
     place: Place,
     news: Receiver<News>,
     teller: Sender<News>,
+    /// Where the logs are kept, if they are.
+    logs: Option<PathBuf>,
     /// Read and not asked for yet.
     kept: Vec<News>,
 }
@@ -102,11 +105,16 @@ struct Agent {
 }
 
 impl Herd {
-    /// Starts one agent of each of these programs, in this order, with the default timing; all join the first.
-    pub(crate) fn start(programs: &[&Path], place: Place) -> Result<Self> {
+    /// Starts one agent of each of these programs, in this order, with the default timing; all join the first. What they log is kept in the
+    /// folder `logs`, a file an agent.
+    pub(crate) fn start(programs: &[&Path], place: Place, logs: Option<&Path>) -> Result<Self> {
         ensure!((2..=AGENTS_MAX).contains(&programs.len()), "a herd has 2 to {AGENTS_MAX} agents");
+        if let Some(folder) = logs {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
         let (teller, news) = mpsc::channel();
-        let mut herd = Self { agents: Vec::new(), place, news, teller, kept: Vec::new() };
+        let logs = logs.map(Path::to_owned);
+        let mut herd = Self { agents: Vec::new(), place, news, teller, logs, kept: Vec::new() };
         for (agent, program) in programs.iter().enumerate() {
             herd.agents.push(Agent { program: (*program).to_owned(), process: None });
             herd.revive(agent)?;
@@ -125,9 +133,27 @@ impl Herd {
 
     /// Runs a client command of an agent's program at that agent; what it printed.
     pub(crate) fn ask(&self, agent: usize, words: &[&str]) -> Result<String> {
-        let mut command = self.place.command(agent, &self.agents[agent].program, false);
         let (verb, rest) = words.split_first().context("a command has a name")?;
-        output_of(command.arg(verb).arg(format!("-rpc-addr={}:7373", self.place.rpc(agent))).args(rest))
+        let mut command = self.client(agent, &self.agents[agent].program, false);
+        output_of(command.arg(verb).args(rest))
+    }
+
+    /// A client of an agent, to be given its command; if it is tied to us, it dies with this process.
+    pub(crate) fn client(&self, agent: usize, program: &Path, tied: bool) -> Command {
+        let mut command = self.place.command(agent, program, tied);
+        command.env("SERF_RPC_ADDR", format!("{}:7373", self.place.rpc(agent)));
+        command
+    }
+
+    /// Agents whose processes have ended without being killed by us.
+    pub(crate) fn ended(&mut self) -> Vec<usize> {
+        let ended = |agent: &mut Agent| {
+            agent
+                .process
+                .as_mut()
+                .is_some_and(|process| process.0.try_wait().is_ok_and(|ended| ended.is_some()))
+        };
+        (0..self.len()).filter(|number| ended(&mut self.agents[*number])).collect()
     }
 
     /// Starts an agent that is not running.
@@ -147,13 +173,20 @@ impl Herd {
         let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         self.agents[agent].process = Some(Killed(child));
         let teller = self.teller.clone();
-        thread::spawn(move || read(reader, agent, &teller));
+        let copy = self.logs.as_ref().map(|folder| folder.join(name(agent)));
+        let copy = copy.map(|path| File::options().create(true).append(true).open(path)).transpose()?;
+        thread::spawn(move || read(reader, agent, &teller, copy));
         Ok(())
     }
 
     /// Ends the process on the spot; its host, this machine, refuses connections from then on.
     pub(crate) fn kill(&mut self, agent: usize) {
         self.agents[agent].process = None;
+    }
+
+    /// The process of an agent, if it runs.
+    pub(crate) fn pid(&self, agent: usize) -> Option<u32> {
+        self.agents[agent].process.as_ref().map(|process| process.0.id())
     }
 
     /// Sends a signal, such as STOP.
@@ -235,11 +268,18 @@ pub(crate) fn failed(agent: usize) -> What {
     What::Failed(name(agent))
 }
 
-/// Tells what stands in a log until it ends.
-fn read(log: PipeReader, agent: usize, teller: &Sender<News>) {
+/// Tells what stands in a log until it ends, and copies it line by line with the time of day in seconds.
+fn read(log: PipeReader, agent: usize, teller: &Sender<News>, mut copy: Option<File>) {
     // Logs hold what peers sent, so they need not be text.
     for line in BufReader::new(log).split(b'\n') {
         let Ok(line) = line else { return };
+        if let Some(file) = &mut copy {
+            let now =
+                SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() % 86_400.0;
+            if writeln!(file, "{now:.3} {}", String::from_utf8_lossy(&line)).is_err() {
+                copy = None;
+            }
+        }
         if let Some(what) = what_in(&String::from_utf8_lossy(&line))
             && teller.send(News { at: Instant::now(), agent, what }).is_err()
         {

@@ -68,28 +68,34 @@ Usage: cargo xtask CHORE [OPTIONS]
              --program PATH      another program than the release build
 
   bench detection
-           Kills, stops and disturbs members of three clusters at the same time: Serf's, Thane's, and one of both.
-           Prints how soon the first and the last member knew, and how often members that live were told failed.
+           Kills, stops and starves members of three clusters at the same time: Serf's, Thane's, and one of both.
+           Prints how soon the first and the last member knew, and which members that live were told failed.
              --agents N          how many in each (16)
              --kills N           how often one is killed (8)
              --pauses N          how often one is stopped until all know (3)
-             --storm N           seconds of random stops (90)
+             --storm N           seconds in which members are stopped and starved at random (90)
              --seed N            which members, and for how long (changes each time)
+             --json FILE         write the results as JSON, too
+             --logs FOLDER       keep what all agents log
              --program PATH      another program than the release build
 
   chaos    Real agents, half of them Serf's, each in a network namespace of its own: loss, delay where the kernel has netem,
-           one-way cuts, partitions, kills, stops; events are sent meanwhile. Says what did not hold. Needs root, or
-           a kernel that lets users make namespaces; whatever ends it, nothing stays behind.
+           one-way cuts, partitions, kills, stops; events are sent meanwhile. The simulator's checkers look on. Needs root,
+           or a kernel that lets users make namespaces; whatever ends it, nothing stays behind.
              --agents N          how many (8)
+             --spell N           seconds that loss, delay and one-way cuts last (40)
              --partition N       seconds that a partition lasts (90)
+             --logs FOLDER       keep what all agents log
              --program PATH      another program than the release build
 
   calibrate
            Measures a cluster of real agents, simulates the same, and says how far apart they are.
              --agents N          how many (50)
-             --kills N           how often one is killed (40)
+             --kills N           how many members are killed, five at a time (150)
              --events N          how many user events are sent (40)
              --within PERCENT    how far apart they may be (15)
+             --seed N            which members (changes each time)
+             --logs FOLDER       keep what all agents log
              --program PATH      another program than the release build
 ";
 

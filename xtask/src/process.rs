@@ -4,8 +4,9 @@ use anyhow::{Context as _, Result, bail};
 use std::{
     env,
     ffi::OsString,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
 };
 
 /// The `cargo` that runs this program.
@@ -74,5 +75,24 @@ impl Drop for Killed {
         // Both fail only if the process has already gone.
         self.0.kill().ok();
         self.0.wait().ok();
+    }
+}
+
+/// Sends many signals without starting a program for each: a shell that reads them.
+#[derive(Debug)]
+pub(crate) struct Signals(Killed);
+
+impl Signals {
+    pub(crate) fn start() -> Result<Self> {
+        let mut shell = Command::new("sh");
+        shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Self(Killed(shell.spawn().context("cannot start a shell")?)))
+    }
+
+    /// Sends a signal, such as STOP. Nothing tells whether these processes were there.
+    pub(crate) fn send(&mut self, signal: &str, to: impl Iterator<Item = u32>) -> Result<()> {
+        let to: Vec<String> = to.map(|pid| pid.to_string()).collect();
+        let shell = self.0.0.stdin.as_mut().context("the shell has an input")?;
+        writeln!(shell, "kill -{signal} {}", to.join(" ")).context("cannot send a signal")
     }
 }

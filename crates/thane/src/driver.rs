@@ -56,6 +56,8 @@ const FAILURES_AT_ONCE_MAX: usize = 64;
 const ROUNDS_MEASURED_MAX: u64 = 1000;
 /// The longest sleep: long enough to cost nothing, short enough for every timer implementation.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
+/// Timers that are overdue for this long tell of a stop or of starvation. Those of the runtime are exact to a millisecond or two.
+const LATE: Duration = Duration::from_millis(5);
 /// First and longest pause after a socket reported an error of its own, such as too many open files.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -386,6 +388,11 @@ impl Driver {
                     self.drain();
                 }
                 () = &mut sleep => {}
+            }
+            if self.now().since(self.core.poll_timeout()) >= LATE {
+                // A process that goes on after a stop is told of its timers first and of its sockets only at the next turn of the runtime (the
+                // stop interrupts its wait). The answers that arrived meanwhile must count before the time in which they did not come.
+                tokio::task::yield_now().await;
             }
             let busy = self.receive_packets() | self.receive_stream_events();
             let now = self.now();
