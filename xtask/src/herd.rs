@@ -102,6 +102,7 @@ impl Place {
 struct Agent {
     program: PathBuf,
     process: Option<Killed>,
+    started: Instant,
 }
 
 impl Herd {
@@ -116,7 +117,8 @@ impl Herd {
         let logs = logs.map(Path::to_owned);
         let mut herd = Self { agents: Vec::new(), place, news, teller, logs, kept: Vec::new() };
         for (agent, program) in programs.iter().enumerate() {
-            herd.agents.push(Agent { program: (*program).to_owned(), process: None });
+            let started = Instant::now();
+            herd.agents.push(Agent { program: (*program).to_owned(), process: None, started });
             herd.revive(agent)?;
             if agent == 0 {
                 // Until the seed listens; the others would come again only after their retry interval.
@@ -164,19 +166,24 @@ impl Herd {
         let mut command = self.place.command(agent, &program, true);
         command.arg("agent").arg(format!("-node={}", name(agent))).arg(format!("-bind={ip}"));
         command.arg(format!("-rpc-addr={}:7373", self.place.rpc(agent))).arg("-log-level=debug");
-        if self.agents.len() > 1 {
-            // Anybody but itself: the seed may be the one that comes back.
-            let seed = self.place.ip(usize::from(agent == 0));
-            command.arg(format!("-retry-join={seed}")).arg("-retry-interval=1s");
+        if let Some(seed) = self.oldest_but(agent) {
+            command.arg(format!("-retry-join={}", self.place.ip(seed))).arg("-retry-interval=1s");
         }
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
-        self.agents[agent].process = Some(Killed(child));
+        let it = &mut self.agents[agent];
+        (it.process, it.started) = (Some(Killed(child)), Instant::now());
         let teller = self.teller.clone();
         let copy = self.logs.as_ref().map(|folder| folder.join(name(agent)));
         let copy = copy.map(|path| File::options().create(true).append(true).open(path)).transpose()?;
         thread::spawn(move || read(reader, agent, &teller, copy));
         Ok(())
+    }
+
+    /// Who runs longest, of the others. One that has just come back itself may know nobody yet.
+    fn oldest_but(&self, agent: usize) -> Option<usize> {
+        let runs = |other: &usize| *other != agent && self.agents[*other].process.is_some();
+        (0..self.len()).filter(runs).min_by_key(|other| self.agents[*other].started)
     }
 
     /// Ends the process on the spot; its host, this machine, refuses connections from then on.

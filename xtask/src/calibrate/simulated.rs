@@ -79,9 +79,10 @@ fn kill(world: &mut World<Diary>, hosts: &[HostId], rng: &mut SimRng, measured: 
         measured.death(&world.observer().spans(&failed(*victim), since));
     }
     world.observer_mut().0.clear();
+    let survivor = (0..hosts.len()).find(|host| !victims.contains(host)).unwrap_or_default();
     for victim in &victims {
         world.start(hosts[*victim]);
-        let seed = world.addr(hosts[usize::from(*victim == 0)]);
+        let seed = world.addr(hosts[survivor]);
         world.command(hosts[*victim], |node, now| node.join(now, &[seed], Replay::Ignore));
     }
     for victim in &victims {
