@@ -38,7 +38,9 @@ pub struct Detector {
     /// Thane's own.
     pub look_for_yourself: bool,
     /// Who looks at an accused member and finds it silent (no answer by packet, through others or over TCP) accuses it too, and four who do
-    /// make a verdict at once, if the last of them is healthy. Silent members are failed within some two seconds, those that are only paused for
+    /// make a verdict at once. Only those count who need not doubt themselves: their health score is 0, or a relay that they asked has just
+    /// told them that it hears nothing either. Who hears an accusation also pings one other member out of turn, and relays that are silent
+    /// while others are not are looked at. Silent members are failed within some two seconds, those that are only paused for
     /// so long among them, and come back when they speak. Needs [`Self::look_for_yourself`]. Thane's own, and off by default.
     pub silent_witnesses: bool,
     /// A member that answers only now and then (it loses most of its packets, or hears nothing for half of the time) is told as failed once five others

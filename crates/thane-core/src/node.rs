@@ -174,6 +174,8 @@ pub struct Node {
     held: Option<Held>,
     looks: Looks,
     steadiness: Steadiness,
+    /// When a member was last pinged out of turn.
+    last_glance: Option<Time>,
     spread: Spread,
     relayed_pings: BTreeMap<u32, RelayedPing>,
     next_seq: u32,
@@ -293,6 +295,7 @@ impl Node {
             held: None,
             looks: Looks::new(),
             steadiness: Steadiness::default(),
+            last_glance: None,
             spread: Spread::default(),
             relayed_pings: BTreeMap::new(),
             next_seq,

@@ -106,7 +106,7 @@ impl<O: Observer> World<O> {
             self.tally.packets_unheard += 1;
             return;
         }
-        if it.deferred.len().max(it.waiting_at_gate()) >= SOCKET_BUFFER_PACKETS {
+        if it.deferred.len() >= SOCKET_BUFFER_PACKETS || it.gate_overflows() {
             self.tally.packets_unheard += 1;
             return;
         }

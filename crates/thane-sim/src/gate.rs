@@ -3,7 +3,7 @@
 //! While a host is blocked, its process runs and its timers go off, but whatever it exchanges with others waits: "immediately before
 //! sending or after receiving any protocol message" (Dadgar, Phillips, Currey, DSN 2018, section 5). What it wants to send, or write, or
 //! dial, stays at the gate in order, and the core is told that its packets do not leave ([`Node::handle_sends_held`]), as any driver
-//! would whose socket is full. What arrives waits in the socket's buffer, which is as large as for a pause, and overflows.
+//! would whose socket is full. What arrives waits in the socket's buffer, which can overflow.
 //!
 //! When the block ends, what waited to go out goes, and the core goes on. What waited to come in is taken up one by one, each taking
 //! [`World::set_catch_up`]; the first one at once, because the process had it in hand. The next block stops that wherever it is. So
@@ -15,10 +15,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
 use thane_core::{Output, Time};
 
 use crate::drive::Input;
 use crate::world::{Happening, Host, HostId, Observer, ProcessId, World};
+
+/// What a socket keeps for a process that does not read, as [`buffered`] counts it: what Linux gives, unless its administrator allows more,
+/// to a process that asks for more, as memberlist does.
+const SOCKET_BUFFER_BYTES: usize = 2 * 212_992;
 
 /// What waits on both sides.
 #[derive(Debug)]
@@ -29,19 +34,34 @@ pub(crate) struct Gate {
     out: VecDeque<Output>,
     /// What has come in.
     back: VecDeque<Input>,
+    /// What the packets among it take of the socket's buffer.
+    buffered: usize,
     /// Whether taking up the next one is scheduled.
     catching_up: bool,
 }
 
+/// What a packet takes of a socket's buffer: Linux counts the memory that holds it, which is its bytes and those for its headers and
+/// for what the kernel notes about it, in blocks of a power of two.
+fn buffered(packet: &Bytes) -> usize {
+    const HEADERS: usize = 60;
+    const NOTES_INSIDE: usize = 320;
+    const NOTES_BESIDE: usize = 256;
+    (packet.len() + HEADERS + NOTES_INSIDE).next_power_of_two() + NOTES_BESIDE
+}
+
 impl Host {
-    pub(crate) fn waiting_at_gate(&self) -> usize {
-        self.gate.as_ref().map_or(0, |gate| gate.back.len())
+    /// Whether a packet that arrives is lost because too many wait already.
+    pub(crate) fn gate_overflows(&self) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.buffered >= SOCKET_BUFFER_BYTES)
     }
 
     /// Gives the input back if nothing keeps it; otherwise it waits behind the others.
     pub(crate) fn admit(&mut self, input: Input) -> Option<Input> {
         match &mut self.gate {
             Some(gate) => {
+                if let Input::Packet { bytes, .. } = &input {
+                    gate.buffered += buffered(bytes);
+                }
                 gate.back.push_back(input);
                 None
             }
@@ -77,7 +97,7 @@ impl<O: Observer> World<O> {
         }
         let gate = it.gate.get_or_insert_with(|| {
             let (out, back) = (VecDeque::new(), VecDeque::new());
-            Box::new(Gate { closed_until: None, out, back, catching_up: false })
+            Box::new(Gate { closed_until: None, out, back, buffered: 0, catching_up: false })
         });
         if gate.closed_until.is_some_and(|already| already >= until) {
             return;
@@ -88,9 +108,9 @@ impl<O: Observer> World<O> {
         self.schedule(until, Happening::Unblock { process, until });
     }
 
-    /// How long a process that was blocked takes over each input that has waited. Default none: it takes all at once.
-    pub fn set_catch_up(&mut self, each: Duration) {
-        self.catch_up_each = each;
+    /// How long a process on this host that was blocked takes over each input that has waited. Default none: it takes all at once.
+    pub fn set_catch_up(&mut self, host: HostId, each: Duration) {
+        self.hosts[host.index()].catch_up_each = each;
     }
 
     /// Whether the process on a host is blocked.
@@ -129,7 +149,6 @@ impl<O: Observer> World<O> {
 
     /// Takes up the next input that has waited. The gate is gone when none is left.
     pub(crate) fn catch_up(&mut self, process: ProcessId) {
-        let each = self.catch_up_each;
         loop {
             if !self.is_current(process) {
                 return;
@@ -149,12 +168,18 @@ impl<O: Observer> World<O> {
                 it.gate = None;
                 return;
             };
+            if let Input::Packet { bytes, .. } = &input {
+                gate.buffered -= buffered(bytes);
+            }
+            let each = it.catch_up_each;
             self.take(process.host, input);
             if !each.is_zero() {
                 break;
             }
         }
-        if let Some(gate) = &mut self.hosts[process.host.index()].gate
+        let it = &mut self.hosts[process.host.index()];
+        let each = it.catch_up_each;
+        if let Some(gate) = &mut it.gate
             && !std::mem::replace(&mut gate.catching_up, true)
         {
             self.schedule(self.now + each, Happening::CatchUp { process });

@@ -358,6 +358,8 @@ pub(crate) struct Host {
     pub(crate) disk: Option<Box<Disk>>,
     /// While its exchange with the others is blocked.
     pub(crate) gate: Option<Box<Gate>>,
+    /// How long its process takes over each input that has waited at the gate.
+    pub(crate) catch_up_each: Duration,
     /// The deadline that a wake-up is scheduled for.
     pub(crate) wake: Option<Time>,
     /// Wake-ups in a row at one and the same moment.
@@ -387,8 +389,6 @@ pub struct World<O = Unobserved> {
     pub(crate) next_conn: u64,
     /// Those that send what no node would.
     pub(crate) byzantine: Vec<Peer>,
-    /// What a process that was blocked takes over each input that has waited.
-    pub(crate) catch_up_each: Duration,
     pub(crate) trace: TraceHash,
     pub(crate) tally: Tally,
     /// What members announce, kept once for all nodes.
@@ -418,7 +418,6 @@ impl<O: Observer> World<O> {
             conns: BTreeMap::new(),
             next_conn: 0,
             byzantine: Vec::new(),
-            catch_up_each: Duration::ZERO,
             trace: TraceHash::default(),
             tally: Tally::default(),
             interner: Interner::new(seed.into()),
@@ -456,6 +455,7 @@ impl<O: Observer> World<O> {
             working: false,
             was_stopped: false,
             gate: None,
+            catch_up_each: Duration::ZERO,
             wake: None,
             spins: 0,
             streams: BTreeMap::new(),

@@ -65,7 +65,7 @@ fn a_blocked_member_is_accused_accuses_one_itself_and_is_taken_back() {
 fn what_waits_is_taken_up_one_by_one_and_the_next_block_stops_it() {
     let (mut world, hosts) = cluster(4);
     let blocked = hosts[4];
-    world.set_catch_up(MS(10));
+    world.set_catch_up(blocked, MS(10));
     world.block(blocked, MS(4_000));
     world.run_for(MS(4_000));
     let received = |world: &World| world.node(blocked).unwrap().counters().packets_received;

@@ -37,6 +37,12 @@ const TRIES_MAX: u32 = 6;
 const SPACING: f64 = 0.275;
 /// How many members are told of an accusation directly.
 const WITNESSES: usize = 6;
+/// How many others must find a member silent.
+const SILENT_WITNESSES: usize = 3;
+/// Shortest time between two pings out of turn, as a part of the probe interval.
+const GLANCE_GAP: f64 = 0.5;
+/// After so many probe intervals, who has heard of an accusation but of no end to it looks for itself, where silence counts.
+const LATE_LOOK: u32 = 3;
 /// How many of those that hear of an accusation from others than the accuser look for themselves, on average over the whole cluster.
 const HEARSAY_LOOKERS: f64 = 3.0;
 
@@ -66,6 +72,8 @@ pub(super) struct Look {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// A ping is under way; only if it stays unanswered, the rest follows.
+    Glancing,
     /// Until the next try.
     Waiting,
     /// A ping and a connection are under way.
@@ -104,9 +112,7 @@ impl Node {
             return;
         }
         let first_hand = match via {
-            Path::Packet(from) => {
-                self.table.find(accuser).is_some_and(|accuser| self.table[accuser].reached_at() == from)
-            }
+            Path::Packet(from) => self.speaks_from(accuser, from),
             Path::PushPull(_) => true,
             Path::Local => return,
         };
@@ -115,6 +121,26 @@ impl Node {
             // Not all in the same instant.
             let delay = (self.config.probe_timeout / 20).mul_f64(self.rng.unit());
             self.begin_look(id, Stage::Waiting, delay);
+        } else if self.config.detector.silent_witnesses && self.looks.len() < LOOKS_MAX / 2 {
+            self.begin_look(id, Stage::Waiting, self.config.probe_interval * LATE_LOOK);
+        }
+    }
+
+    /// Whether this is the address of the member of this name.
+    fn speaks_from(&self, name: &str, from: SocketAddr) -> bool {
+        self.table.find(name).is_some_and(|id| self.table[id].reached_at() == from)
+    }
+
+    /// Somebody accuses a member that we know to be dead: it has missed that news, which is sent only so many times.
+    pub(super) fn tell_of_death(&mut self, id: MemberId, accuser: &str, via: Path) {
+        let Path::Packet(from) = via else { return };
+        if self.config.detector.look_for_yourself && self.speaks_from(accuser, from) {
+            let (name, incarnation) = (self.table[id].name.clone(), self.table[id].incarnation);
+            let own = self.own_name();
+            let mut message = Vec::new();
+            Dead { incarnation, node: &name, from: &own }.encode(&mut message);
+            let checksum = self.checksum_by_name(accuser);
+            self.send(from, checksum, &[message]);
         }
     }
 
@@ -127,15 +153,44 @@ impl Node {
         }
     }
 
+    /// Somebody is accused: machines often fall silent together. Where silence counts, one other member is pinged at once, out of turn.
+    pub(super) fn glance_around(&mut self) {
+        let next =
+            self.last_glance.map_or(self.now, |last| last + self.config.probe_interval.mul_f64(GLANCE_GAP));
+        if !self.config.detector.silent_witnesses || self.now < next {
+            return;
+        }
+        let own = self.own;
+        let chosen =
+            self.table.choose(&mut self.rng, 1, |id, entry| id != own && entry.state == State::Alive);
+        let Some(id) = chosen.first().copied() else { return };
+        if let Some(seq) = self.begin_look(id, Stage::Glancing, self.look_after(id)) {
+            self.last_glance = Some(self.now);
+            let entry = &self.table[id];
+            let (to, ping) = (entry.reached_at(), self.encode_ping(seq, &entry.name));
+            let checksum = self.checksum_for(id);
+            self.send_with_gossip(to, checksum, ping);
+        }
+    }
+
     fn begin_look(&mut self, id: MemberId, stage: Stage, lasts: Duration) -> Option<u32> {
         let entry = &self.table[id];
         let (target, addr) = (entry.name.clone(), entry.reached_at());
         let fits = id != self.own && entry.is_live() && self.answers_over_tcp(id);
-        if !fits
-            || self.held.is_some()
-            || self.looks.len() >= LOOKS_MAX
-            || self.looks.values().any(|look| look.target == target)
-        {
+        if !fits || self.held.is_some() {
+            return None;
+        }
+        // One that has not begun gives way: it may be meant for much later.
+        let begun = |look: &Look| look.tries > 0 || look.stage != Stage::Waiting;
+        if let Some((seq, look)) = self.looks.iter().find(|(_, look)| look.target == target) {
+            if begun(look) {
+                return None;
+            }
+            let (seq, timer) = (*seq, look.timer);
+            self.timers.cancel(timer);
+            self.looks.remove(&seq);
+        }
+        if self.looks.len() >= LOOKS_MAX {
             return None;
         }
         self.counters.looks += 1;
@@ -168,8 +223,9 @@ impl Node {
             return;
         };
         match look.stage {
+            Stage::Glancing => self.look_once(seq, id),
             Stage::Waiting if look.tries < TRIES_MAX => self.look_once(seq, id),
-            Stage::Asking if self.config.detector.silent_witnesses && self.awareness.score() == 0 => {
+            Stage::Asking if self.config.detector.silent_witnesses && self.hears_well(&look.relays) => {
                 self.silence_counts(seq, id);
             }
             // Neither a word nor a refusal: that is for the probes and the suspicion to judge.
@@ -232,7 +288,9 @@ impl Node {
             other != own && other != id && entry.state == State::Alive
         });
         for relay in &relays {
-            let message = self.encode_indirect_ping(seq, id, false);
+            // Where silence counts, it counts more if others say that they hear us, and that they hear nothing either.
+            let nack = self.config.detector.silent_witnesses && self.sends_nacks(*relay);
+            let message = self.encode_indirect_ping(seq, id, nack);
             let (to, checksum) = (self.table[*relay].reached_at(), self.checksum_for(*relay));
             self.send(to, checksum, &[message]);
         }
@@ -255,20 +313,51 @@ impl Node {
         self.judge(id);
     }
 
+    /// Whether we have no reason to doubt ourselves: our health is good, or a relay that we asked just now has told us that it heard us
+    /// and hears nothing of the member either. Many relays that are silent themselves say nothing about us.
+    fn hears_well(&self, relays: &[Relay]) -> bool {
+        self.awareness.score() == 0 || relays.iter().any(|relay| relay.nacked)
+    }
+
+    /// A relay of a look hears nothing either.
+    pub(super) fn look_nacked(&mut self, from: SocketAddr, seq: u32) {
+        if let Some(look) = self.looks.get_mut(&seq) {
+            let from_there = |relay: &&mut Relay| {
+                self.table.find(&relay.name).is_some_and(|id| self.table[id].reached_at() == from)
+            };
+            if let Some(relay) = look.relays.iter_mut().find(from_there) {
+                relay.nacked = true;
+            }
+        }
+    }
+
     /// Nothing has answered, and we have no reason to doubt ourselves.
     fn silence_counts(&mut self, seq: u32, id: MemberId) {
         self.enter(seq, Stage::Waiting, self.config.probe_interval);
-        if let Some(look) = self.looks.get_mut(&seq) {
-            look.silent = true;
-            look.tries = TRIES_MAX;
-        }
+        let Some(look) = self.looks.get_mut(&seq) else { return };
+        (look.silent, look.tries) = (true, TRIES_MAX);
+        let relays = look.relays.clone();
         self.accuse_by_look(seq, id, TcpProbe::NoAnswer);
+        self.look_at_silent_relays(&relays);
         self.judge(id);
     }
 
+    /// A relay that says neither yes nor no, while another one does, may be gone as well. If all are silent, it is rather us.
+    fn look_at_silent_relays(&mut self, relays: &[Relay]) {
+        if !relays.iter().any(|relay| relay.nacked) {
+            return;
+        }
+        for relay in relays.iter().filter(|relay| !relay.nacked) {
+            if let Some(id) = self.table.find(&relay.name).filter(|id| self.table[*id].state == State::Alive)
+            {
+                self.begin_look(id, Stage::Waiting, self.config.probe_timeout / 20);
+            }
+        }
+    }
+
     /// Our probe of a member failed. Where silence counts, it counts as a look, and those who shall look too are told directly.
-    pub(super) fn probe_was_silent(&mut self, id: MemberId, accusation: &Suspect<'_>) {
-        if !self.config.detector.silent_witnesses || self.awareness.score() > 0 {
+    pub(super) fn probe_was_silent(&mut self, id: MemberId, accusation: &Suspect<'_>, relays: &[Relay]) {
+        if !self.config.detector.silent_witnesses || !self.hears_well(relays) {
             return;
         }
         let lasts = self.config.probe_interval;
@@ -276,7 +365,9 @@ impl Node {
             self.begin_look(id, Stage::Waiting, lasts).and_then(|seq| self.looks.get_mut(&seq))
         {
             (look.silent, look.tries) = (true, TRIES_MAX);
+            look.relays = relays.to_vec();
             self.tell_witnesses(id, accusation);
+            self.look_at_silent_relays(relays);
             self.judge(id);
         }
     }
@@ -306,6 +397,10 @@ impl Node {
     fn tell_witnesses(&mut self, id: MemberId, accusation: &Suspect<'_>) {
         let own = self.own;
         let Some(suspicion) = self.table[id].suspicion() else { return };
+        if self.config.detector.silent_witnesses && suspicion.accusers().len() > SILENT_WITNESSES {
+            // There are as many as it takes.
+            return;
+        }
         let alive = |it: &MemberId| *it != own && *it != id && self.table[*it].state == State::Alive;
         let mut told: Vec<MemberId> =
             suspicion.accusers().iter().filter_map(|name| self.table.find(name)).filter(alive).collect();
@@ -362,7 +457,9 @@ impl Node {
         let others = suspicion.accusers().iter().filter(|accuser| **accuser != own).count();
         let (refusals, since) = (look.refusals, look.refused_since);
         if look.silent {
-            self.judge_silent(id, others);
+            if self.hears_well(&look.relays) {
+                self.judge_silent(id, others);
+            }
             return;
         }
         if refusals < self.refusals_needed(id, others) || self.too_many_refuse() {
@@ -379,9 +476,9 @@ impl Node {
 
     /// Declares a silent member failed when three others accuse it too, or all that could.
     fn judge_silent(&mut self, id: MemberId, others: usize) {
-        let possible = self.able_witnesses(id, 3);
+        let possible = self.able_witnesses(id, SILENT_WITNESSES);
         let Some(suspicion) = self.table[id].suspicion() else { return };
-        if self.awareness.score() > 0 || possible == 0 || others < possible {
+        if possible == 0 || others < possible {
             return;
         }
         let (since, accusers) = (suspicion.since(), suspicion.accusers().to_vec());

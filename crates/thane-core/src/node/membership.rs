@@ -318,7 +318,10 @@ impl Node {
             self.confirm(id, suspect, &cause);
             return;
         }
-        if entry.state != State::Alive {
+        if entry.state == State::Dead {
+            self.tell_of_death(id, suspect.from, via);
+        }
+        if self.table[id].state != State::Alive {
             return;
         }
         if id == self.own {
@@ -356,6 +359,7 @@ impl Node {
         self.emit(id, Event::Suspected, cause);
         self.consider_looking(id, suspect.from, via);
         self.watch_accused(id);
+        self.glance_around();
     }
 
     /// Another accuser of a member that is suspect already: if it is news, it shortens the wait and goes on to others.

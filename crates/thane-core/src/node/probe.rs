@@ -227,8 +227,7 @@ impl Node {
         let mut nacks_expected = 0;
         let mut asked = Vec::with_capacity(relays.len());
         for relay in &relays {
-            let nack =
-                self.config.detector.lha_probe && self.table[*relay].protocol_max() >= NACK_PROTOCOL_MIN;
+            let nack = self.config.detector.lha_probe && self.sends_nacks(*relay);
             nacks_expected += u32::from(nack);
             let message = self.encode_indirect_ping(seq, target_id, nack);
             let (to, checksum) = (self.table[*relay].reached_at(), self.checksum_for(*relay));
@@ -240,6 +239,11 @@ impl Node {
             probe.nacks_expected = nacks_expected;
         }
         self.probe_over_tcp(target_id);
+    }
+
+    /// Whether this member, asked to ping for us, can say that it hears nothing.
+    pub(super) fn sends_nacks(&self, relay: MemberId) -> bool {
+        self.table[relay].protocol_max() >= NACK_PROTOCOL_MIN
     }
 
     pub(super) fn encode_indirect_ping(&self, seq: u32, target: MemberId, nack: bool) -> Vec<u8> {
@@ -286,10 +290,23 @@ impl Node {
             && probe.seq == seq
             && probe.nacks_from.len() < probe.nacks_expected as usize
         {
-            probe.nacks_from.insert(from);
+            let news = probe.nacks_from.insert(from);
             if let Some((_, relay)) = probe.relays.iter_mut().find(|(asked_at, _)| *asked_at == from) {
                 relay.nacked = true;
             }
+            // Two others hear us and not the member: where silence counts, more of it would say no more, however unwell we felt before.
+            let soon = self.now + self.config.probe_timeout / 20;
+            if news
+                && probe.nacks_from.len() == 2
+                && self.config.detector.silent_witnesses
+                && soon < probe.deadline
+            {
+                probe.deadline = soon;
+                self.timers.cancel(probe.timers[1]);
+                probe.timers[1] = self.timers.set(soon, Timer::ProbeDeadline { seq });
+            }
+        } else {
+            self.look_nacked(from, seq);
         }
     }
 
@@ -370,6 +387,7 @@ impl Node {
         self.awareness.apply(missing);
         let health = self.awareness.score();
         let relays: Vec<Relay> = probe.relays.iter().map(|(_, relay)| relay.clone()).collect();
+        let asked = relays.clone();
         let failure = ProbeFailure { sent: probe.sent, relays, nacks, tcp: probe.tcp, health };
         let target = probe.target.clone();
         if self.table.find(&target).is_some_and(|id| self.table[id].is_live()) {
@@ -381,7 +399,7 @@ impl Node {
         let accusation = Suspect { incarnation: probe.incarnation, node: &target, from: &own };
         self.suspect(&accusation, Cause::ProbeFailed(failure), Path::Local);
         if let Some(id) = self.table.find(&target) {
-            self.probe_was_silent(id, &accusation);
+            self.probe_was_silent(id, &accusation, &asked);
         }
     }
 

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use thane_core::{Cause, Config, Detector, State, StreamFailure, TcpProbe};
-use thane_wire::gossip::{Ack, Message};
+use thane_wire::gossip::{Ack, Message, Nack};
 
 use super::net::{Net, lan};
 use super::probing::{ack, asked, knowing, next_ping, prober};
-use super::support::{Bench, VERSIONS, addr_of, alive, encode, ms, ping, quiet, suspect};
+use super::support::{Bench, VERSIONS, addr_of, alive, dead, encode, ms, ping, quiet, suspect};
 
 /// A node that does not probe by itself in these tests.
 fn listener() -> Config {
@@ -289,7 +289,7 @@ fn news_of_a_death_go_out_at_once_but_not_without_limit() {
         bench.run(ms(1));
         for n in 0..20 {
             let name = char::from(b'b' + n).to_string();
-            bench.tell(&super::support::dead(&name, 1, "z"));
+            bench.tell(&dead(&name, 1, "z"));
         }
         let rounds = bench.node.counters().extra_gossip_rounds;
         assert_eq!(rounds, u64::from(spread_at_once), "in one instant");
@@ -320,18 +320,30 @@ fn a_restart_within_a_moment_fails_nobody() {
     }
 }
 
-/// Only where the setting asks for it, and only if the node has no reason to doubt itself.
+/// Whoever is pinged out of turn is well.
+fn answer_glances(bench: &mut Bench) {
+    for (to, message) in bench.take_messages() {
+        if let Ok(Message::Ping(ping)) = Message::decode(&message) {
+            bench.tell_from(to, &ack(ping.seq));
+        }
+    }
+}
+
+/// Only where the setting asks for it, and only if the node has no reason to doubt itself, or a relay vouches for it.
 #[test]
 fn silence_found_by_four_is_a_verdict_for_the_eager() {
-    // The rules, whether we are healthy, how many others accuse, and whether `b` is failed at once.
+    // The rules, whether we are healthy, whether a relay tells us that it hears nothing either, how many others accuse, and whether `b`
+    // is failed at once.
     let cases = [
-        (Detector::eager(), true, 3, true),
-        (Detector::eager(), true, 2, false),
-        (Detector::eager(), false, 3, false),
-        (Detector::thane(), true, 3, false),
+        (Detector::eager(), true, false, 3, true),
+        (Detector::eager(), true, true, 2, false),
+        (Detector::eager(), false, false, 3, false),
+        (Detector::eager(), false, true, 3, true),
+        (Detector::thane(), true, true, 3, false),
     ];
-    for (detector, healthy, accusers, failed) in cases {
-        let case = format!("eager {}, healthy {healthy}, {accusers} others", detector.silent_witnesses);
+    for (detector, healthy, vouched, accusers, failed) in cases {
+        let eager = detector.silent_witnesses;
+        let case = format!("eager {eager}, healthy {healthy}, vouched {vouched}, {accusers} others");
         let mut bench = knowing(Config { detector, ..listener() }, &[VERSIONS; 9]);
         if !healthy {
             bench.tell(&suspect("a", 1, "x"));
@@ -340,11 +352,128 @@ fn silence_found_by_four_is_a_verdict_for_the_eager() {
         for n in 0..accusers {
             bench.tell_from(addr_of(3 + n), &suspect("b", 1, &char::from(b'c' + n).to_string()));
         }
-        bench.run(ms(500));
+        answer_glances(&mut bench);
+        bench.run(ms(450));
+        let relays = asked(&mut bench);
+        assert_eq!(relays.len(), if eager { 3 } else { 0 }, "{case}");
+        assert!(relays.iter().all(|(_, _, nack)| *nack), "{case}");
+        if let Some((relay, seq, _)) = relays.first().filter(|_| vouched) {
+            bench.tell_from(*relay, &encode(&Message::Nack(Nack { seq: *seq })));
+        }
+        bench.run(ms(50));
         assert_eq!(state(&bench), State::Suspect, "{case}: its answer has half a second");
         bench.run(ms(30));
         assert_eq!(state(&bench) == State::Dead, failed, "{case}");
         let confirmed = bench.node.counters().verdicts_by_silence;
         assert_eq!(confirmed, u64::from(failed), "{case}");
+    }
+}
+
+/// A relay that is silent while another is not may be gone as well; if all are silent, it is rather us.
+#[test]
+fn the_eager_look_at_relays_that_are_silent_beside_others() {
+    for nacks in 0..=3 {
+        let mut bench = knowing(Config { detector: Detector::eager(), ..listener() }, &[VERSIONS; 9]);
+        bench.clear();
+        bench.tell_from(addr_of(3), &suspect("b", 1, "c"));
+        answer_glances(&mut bench);
+        bench.run(ms(450));
+        let relays = asked(&mut bench);
+        for (relay, seq, _) in &relays[..nacks] {
+            bench.tell_from(*relay, &encode(&Message::Nack(Nack { seq: *seq })));
+        }
+        bench.clear();
+        bench.run(ms(120));
+        let mut pinged = Vec::new();
+        for (to, message) in bench.take_messages() {
+            if matches!(Message::decode(&message), Ok(Message::Ping(_))) {
+                pinged.push(to);
+            }
+        }
+        let wanted = if nacks == 0 { 0 } else { 3 - nacks };
+        assert_eq!(pinged.len(), wanted, "{nacks} nacks: {pinged:?}");
+        assert!(relays[nacks..].iter().all(|(relay, ..)| nacks == 0 || pinged.contains(relay)), "{pinged:?}");
+    }
+}
+
+/// Two relays that hear us and not the member end a probe early, however long our own health would have it last.
+#[test]
+fn for_the_eager_two_nacks_end_a_probe() {
+    for (detector, wanted) in [(Detector::eager(), State::Suspect), (Detector::thane(), State::Alive)] {
+        let mut bench = knowing(Config { detector, ..prober() }, &[VERSIONS; 9]);
+        bench.tell(&suspect("a", 1, "x"));
+        loop {
+            let (target, seq) = next_ping(&mut bench);
+            if target == addr_of(2) {
+                break;
+            }
+            bench.tell_from(target, &ack(seq));
+            let incarnation = bench.node.local().incarnation;
+            bench.tell(&suspect("a", incarnation, "x"));
+        }
+        assert!(bench.node.stats().health_score > 0);
+        bench.run(ms(510));
+        for (relay, seq, _) in asked(&mut bench).iter().take(2) {
+            assert_eq!(state(&bench), State::Alive);
+            bench.tell_from(*relay, &encode(&Message::Nack(Nack { seq: *seq })));
+        }
+        bench.run(ms(30));
+        assert_eq!(state(&bench), wanted, "{detector:?}");
+    }
+}
+
+/// News of a death is sent only so many times. Who has missed it and accuses the member is told, if we hear it from itself.
+#[test]
+fn who_accuses_the_dead_is_told_of_the_death() {
+    let cases = [
+        (Detector::thane(), 4, 1, true),
+        (Detector::thane(), 5, 1, false),
+        (Detector::thane(), 4, 0, false),
+        (Detector::lifeguard(), 4, 1, false),
+    ];
+    for (detector, from, incarnation, told) in cases {
+        let case = format!("{detector:?}, from {from}, incarnation {incarnation}");
+        let mut bench = knowing(Config { detector, ..listener() }, &[VERSIONS; 9]);
+        bench.tell_from(addr_of(3), &dead("b", 1, "c"));
+        bench.clear();
+        bench.tell_from(addr_of(from), &suspect("b", incarnation, "d"));
+        let sent = bench.take_messages();
+        assert_eq!(sent == [(addr_of(4), dead("b", 1, "a").into())], told, "{case}: {sent:?}");
+        assert_eq!(sent.is_empty(), !told, "{case}: {sent:?}");
+    }
+}
+
+/// Machines often fall silent together: each accusation is a reason to ping somebody else as well, but not too often.
+#[test]
+fn the_eager_glance_at_one_other_member_when_somebody_is_accused() {
+    for (detector, answered) in
+        [(Detector::eager(), true), (Detector::eager(), false), (Detector::thane(), true)]
+    {
+        let eager = detector.silent_witnesses;
+        let mut bench = knowing(Config { detector, ..listener() }, &[VERSIONS; 9]);
+        bench.clear();
+        let pings = |bench: &mut Bench| -> Vec<(SocketAddr, u32)> {
+            let sent = bench.take_messages().into_iter();
+            sent.filter_map(|(to, message)| match Message::decode(&message) {
+                Ok(Message::Ping(ping)) => Some((to, ping.seq)),
+                _ => None,
+            })
+            .collect()
+        };
+        bench.tell_from(addr_of(77), &suspect("b", 1, "c"));
+        let glance = pings(&mut bench);
+        assert_eq!(glance.len(), usize::from(eager));
+        bench.tell_from(addr_of(77), &suspect("d", 1, "c"));
+        assert!(pings(&mut bench).is_empty(), "not so soon again");
+        let Some((target, seq)) = glance.first().copied() else { continue };
+        assert!(target != addr_of(1) && target != addr_of(2), "{target}");
+        if answered {
+            bench.tell_from(target, &ack(seq));
+        }
+        bench.run(ms(130));
+        let again = pings(&mut bench).iter().filter(|(to, _)| *to == target).count();
+        // The second accusation may be of the very member that was glanced at, which is then looked at for that.
+        let accused = target == addr_of(4);
+        assert!(accused || again == usize::from(!answered), "answered {answered}: {again} more to {target}");
     }
 }

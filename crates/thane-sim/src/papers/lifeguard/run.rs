@@ -14,8 +14,10 @@ pub(super) const MEMBERS: usize = 128;
 const QUIESCE: Duration = Duration::from_secs(15);
 /// How long anomalies are repeated, and how long a single one is watched.
 pub(super) const WATCHED: Duration = Duration::from_secs(120);
-/// What a member that was blocked takes over each packet that waited: the one thing of the paper's machine that has to be put in.
+/// What a member that was blocked takes over each packet that waited, if it has its core to itself: to read, unpack and decode it.
 pub(super) const CATCH_UP: Duration = Duration::from_micros(40);
+/// Members whose processes share a core, and so the time in which to catch up: the paper pins 8 agents to each of 16 cores.
+const MEMBERS_A_CORE: usize = 8;
 
 /// The settings of one row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -173,7 +175,6 @@ fn loopback() -> Quality {
 /// Runs one cell of a grid once.
 pub(super) fn run(rules: &Rules, fault: &Fault, seed: u64) -> Outcome {
     let mut world = World::observed(seed, loopback(), Watch::new(MEMBERS));
-    world.set_catch_up(CATCH_UP);
     let hosts: Vec<HostId> = (0..MEMBERS)
         .map(|number| {
             let config = Config {
@@ -197,6 +198,11 @@ pub(super) fn run(rules: &Rules, fault: &Fault, seed: u64) -> Outcome {
             anomalous.push(host);
             world.observer_mut().anomalous[host.index()] = true;
         }
+    }
+    for host in &anomalous {
+        let core = |host: &HostId| host.index() / MEMBERS_A_CORE;
+        let sharing = anomalous.iter().filter(|it| core(it) == core(host)).count();
+        world.set_catch_up(*host, CATCH_UP * sharing as u32);
     }
     let began = world.now();
     world.observer_mut().began = Some(began);
