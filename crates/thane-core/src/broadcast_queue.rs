@@ -163,9 +163,15 @@ impl BroadcastQueue {
 
     fn enter_order(&mut self, slot: u32, number: u64, rank: Rank) {
         let list = self.order.entry(rank).or_default();
-        // Mostly the newest of its rank, or the oldest.
-        let at = list.partition_point(|other| number_in(&self.entries, *other) < number);
-        list.insert(at, slot);
+        // Mostly the newest of its rank, or the oldest: whoever is looked at in between is most likely in no cache.
+        let is_older = |other: &u32| number_in(&self.entries, *other) < number;
+        if list.back().is_none_or(is_older) {
+            list.push_back(slot);
+        } else if !list.front().is_some_and(is_older) {
+            list.push_front(slot);
+        } else {
+            list.insert(list.partition_point(is_older), slot);
+        }
     }
 
     fn leave_order(&mut self, slot: u32) {

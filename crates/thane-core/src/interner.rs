@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::name_index::NameIndex;
 use crate::rng::Seed;
+use crate::shared_state::SharedStates;
 use crate::table::{MEMBERS_MAX, MemberId};
 
 /// How many messages an interner remembers.
@@ -21,6 +22,8 @@ pub(crate) struct Identity {
     pub(crate) port: u16,
     pub(crate) meta: Bytes,
     pub(crate) versions: [u8; 6],
+    /// The number of its name in the interner, if there is one.
+    pub(crate) number: Option<u32>,
 }
 
 /// An identity as it was heard, still in the bytes of the message.
@@ -42,16 +45,18 @@ impl Identity {
             && self.meta == heard.meta
     }
 
-    fn of(heard: &Announced<'_>, name: Arc<str>) -> Self {
+    fn of(heard: &Announced<'_>, name: Arc<str>, number: Option<u32>) -> Self {
         let meta = if heard.meta.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(heard.meta) };
-        Self { name, ip: heard.ip, port: heard.port, meta, versions: heard.versions }
+        Self { name, ip: heard.ip, port: heard.port, meta, versions: heard.versions, number }
     }
 }
 
-/// Lets several nodes of one process keep a single copy of what each member announces, and of messages that many of them queue. For a simulation, in which all nodes know
-/// the same members, this is the larger part of the memory; a node alone needs none. See [`crate::Config::interner`].
+/// Lets several nodes of one process keep a single copy of what each member announces, of messages that many of them queue, and of what they tell
+/// each other in state exchanges. For a simulation, in which all nodes know the same members, this is the larger part of the memory and of
+/// the work; a node alone needs none. See [`crate::Config::interner`].
 ///
-/// Sharing shows in nothing but memory: nodes that share behave as those that do not. A copy is kept for each of at most 2^20 names,
+/// Sharing shows in nothing but memory and time, and in the order in which a state exchange lists members, which means nothing: nodes
+/// that share behave as those that do not. A copy is kept for each of at most 2^20 names,
 /// the one heard last, as long as the interner lives.
 #[derive(Debug, Clone)]
 pub struct Interner(Arc<Mutex<Shared>>);
@@ -62,13 +67,14 @@ struct Shared {
     identities: Vec<Arc<Identity>>,
     /// Messages that nodes have queued lately, each where its hash puts it.
     messages: Vec<Option<Arc<[u8]>>>,
+    states: SharedStates,
 }
 
 impl Interner {
     /// An interner that holds nothing. `seed` keys its hash, so that names from a network cannot be chosen to collide.
     pub fn new(seed: Seed) -> Self {
         let (by_name, identities, messages) = (NameIndex::new(seed), Vec::new(), Vec::new());
-        Self(Arc::new(Mutex::new(Shared { by_name, identities, messages })))
+        Self(Arc::new(Mutex::new(Shared { by_name, identities, messages, states: SharedStates::default() })))
     }
 
     /// A copy of these bytes: most likely the one that another node has of them.
@@ -84,6 +90,11 @@ impl Interner {
         }
     }
 
+    /// Looks into, or adds to, the state exchanges that are shared.
+    pub(crate) fn states<R>(&self, look: impl FnOnce(&mut SharedStates) -> R) -> R {
+        look(&mut self.lock().states)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         // Whoever panicked while holding it left nothing half done that matters: a copy too few or too many.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -96,13 +107,14 @@ impl Interner {
         if let Some(id) = found {
             let known = &mut identities[id.0 as usize];
             if !known.is(heard) {
-                *known = Arc::new(Identity::of(heard, known.name.clone()));
+                *known = Arc::new(Identity::of(heard, known.name.clone(), known.number));
             }
             return known.clone();
         }
-        let identity = Arc::new(Identity::of(heard, heard.name.into()));
-        if identities.len() < MEMBERS_MAX {
-            let id = MemberId(identities.len() as u32);
+        let number = Some(identities.len() as u32).filter(|number| (*number as usize) < MEMBERS_MAX);
+        let identity = Arc::new(Identity::of(heard, heard.name.into(), number));
+        if let Some(number) = number {
+            let id = MemberId(number);
             identities.push(identity.clone());
             by_name.insert(heard.name, id, |id| &identities[id.0 as usize].name);
         }
@@ -121,7 +133,7 @@ pub(crate) fn identify(
         (_, Some(interner)) => interner.identity(heard),
         (known, None) => {
             let name = known.map_or_else(|| heard.name.into(), |known| known.name.clone());
-            Arc::new(Identity::of(heard, name))
+            Arc::new(Identity::of(heard, name, None))
         }
     }
 }

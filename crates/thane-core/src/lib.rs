@@ -63,6 +63,7 @@ mod pattern;
 mod query;
 pub mod recording;
 mod rng;
+mod shared_state;
 pub mod snapshot;
 mod stats;
 mod suspicion;

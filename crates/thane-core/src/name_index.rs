@@ -59,13 +59,33 @@ impl NameIndex {
         }
     }
 
+    /// Which members these names most likely belong to.
+    ///
+    /// For many names at once: no look-up waits for the memory that another one needs.
+    pub(crate) fn likely<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<MemberId> {
+        let first = |name: &str| {
+            let hash = self.hash(name.as_bytes());
+            let slot = self.slots[self.home(hash)];
+            (slot != 0 && slot & !ID_MASK == tag(hash)).then(|| member(slot))
+        };
+        if self.len == 0 { Vec::new() } else { names.filter_map(first).collect() }
+    }
+
     /// Adds a member whose name is not there. `name_of` must know it already.
     pub(crate) fn insert<'a>(&mut self, name: &str, id: MemberId, name_of: impl Fn(MemberId) -> &'a str) {
         if (self.len + 1) * 4 > self.slots.len() * 3 {
-            self.grow(name_of);
+            self.grow(self.slots.len() * 2, name_of);
         }
         self.put(name, id);
         self.len += 1;
+    }
+
+    /// Makes room for a number of members in all, so that it need not be made bit by bit.
+    pub(crate) fn expect<'a>(&mut self, members: usize, name_of: impl Fn(MemberId) -> &'a str) {
+        let slots = (members * 4).div_ceil(3).next_power_of_two();
+        if slots > self.slots.len() && slots > SLOTS_MIN {
+            self.grow(slots, name_of);
+        }
     }
 
     fn put(&mut self, name: &str, id: MemberId) {
@@ -78,8 +98,8 @@ impl NameIndex {
         self.slots[at] = tag(hash) | (id.0 + 1);
     }
 
-    fn grow<'a>(&mut self, name_of: impl Fn(MemberId) -> &'a str) {
-        let slots = (self.slots.len() * 2).max(SLOTS_MIN);
+    fn grow<'a>(&mut self, slots: usize, name_of: impl Fn(MemberId) -> &'a str) {
+        let slots = slots.max(SLOTS_MIN);
         let old = std::mem::replace(&mut self.slots, vec![0; slots]);
         for slot in old.into_iter().filter(|slot| *slot != 0) {
             self.put(name_of(member(slot)), member(slot));

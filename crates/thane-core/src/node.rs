@@ -91,6 +91,7 @@ use crate::output::{CommandError, OpId, Output, StreamId};
 use crate::pattern::PatternCache;
 use crate::query::{KeyCommand, QueryId, QueryParams, QueryToken, RespondError};
 use crate::rng::{Rng, Seed};
+use crate::shared_state::OwnRoll;
 use crate::stats::{Counters, Stats};
 use crate::table::{MemberId, Table};
 use crate::time::Time;
@@ -188,6 +189,8 @@ pub struct Node {
     /// Our place in the network; `None` when coordinates are turned off.
     vivaldi: Option<VivaldiClient>,
 
+    /// For exchanges with nodes of the same process.
+    own_roll: OwnRoll,
     streams: BTreeMap<StreamId, Stream>,
     next_stream: u64,
     ops: BTreeMap<OpId, Op>,
@@ -304,6 +307,7 @@ impl Node {
             reminded: BTreeMap::new(),
             last_dropped_packet: None,
             vivaldi,
+            own_roll: OwnRoll::default(),
             streams: BTreeMap::new(),
             next_stream: 0,
             ops: BTreeMap::new(),

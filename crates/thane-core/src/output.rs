@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use thane_wire::Keyring;
 use thiserror::Error;
 
@@ -45,7 +46,7 @@ pub enum Output {
         /// Which.
         stream: StreamId,
         /// What.
-        bytes: Vec<u8>,
+        bytes: Bytes,
     },
     /// The core is done with the stream: write what is still to be written, then close it, and forget its number.
     /// Nothing about it needs to be reported any more.

@@ -21,6 +21,9 @@ pub(crate) const MEMBERS_MAX: usize = 1 << 20;
 /// move on its way there.
 const CHUNK_ENTRIES: usize = 256;
 
+/// From how many members on a table is too large for the caches that are near.
+const FETCH_MEMBERS_MIN: usize = 1024;
+
 /// A member's place in the table; used again after the member is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct MemberId(pub(crate) u32);
@@ -46,6 +49,8 @@ pub(crate) struct Table {
     status_alive: usize,
     /// Members with any status.
     with_status: usize,
+    /// How often something may have changed of what a state exchange tells.
+    version: u64,
 }
 
 impl Table {
@@ -63,18 +68,35 @@ impl Table {
             left: Vec::new(),
             status_alive: 0,
             with_status: 0,
+            version: 0,
         }
+    }
+
+    /// A number that grows whenever something may have changed of what a state exchange tells of members.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// An entry, to note in it what no state exchange tells.
+    pub(crate) fn aside(&mut self, id: MemberId) -> &mut Entry {
+        self.place_mut(id).as_mut().expect("invariant: a member id in use names an entry")
     }
 
     /// Adds a member that the detector takes for dead until its announcement has been judged, as memberlist does.
     pub(crate) fn add(&mut self, heard: &Announced<'_>, now: Time, rng: &mut Rng) -> MemberId {
-        assert!(self.find(heard.name).is_none(), "{} is in the table already", heard.name);
+        debug_assert!(self.find(heard.name).is_none(), "{} is in the table already", heard.name);
         let identity = identify(self.interner.as_ref(), None, heard);
         let id = self.place(Entry::new(identity, now));
         let chunks = &self.chunks;
         self.by_name.insert(heard.name, id, |id| name_in(chunks, id));
         self.enter_ring(id, rng);
         id
+    }
+
+    /// Makes room for a number of members in all, which are about to be added.
+    pub(crate) fn expect(&mut self, members: usize) {
+        let chunks = &self.chunks;
+        self.by_name.expect(members.min(MEMBERS_MAX), |id| name_in(chunks, id));
     }
 
     /// Takes over what a member announces now.
@@ -97,11 +119,17 @@ impl Table {
         }
         let last = self.chunks.len() - 1;
         let chunk = &mut self.chunks[last];
+        self.version += 1;
         chunk.push(Some(entry));
         MemberId((last * CHUNK_ENTRIES + chunk.len() - 1) as u32)
     }
 
     fn slot_mut(&mut self, id: MemberId) -> &mut Option<Entry> {
+        self.version += 1;
+        self.place_mut(id)
+    }
+
+    fn place_mut(&mut self, id: MemberId) -> &mut Option<Entry> {
         &mut self.chunks[id.0 as usize / CHUNK_ENTRIES][id.0 as usize % CHUNK_ENTRIES]
     }
 
@@ -117,6 +145,15 @@ impl Table {
 
     pub(crate) fn find(&self, name: &str) -> Option<MemberId> {
         self.by_name.find(name, |id| name_in(&self.chunks, id))
+    }
+
+    /// Brings the entries of these names into the processor's caches, for whoever is about to look at one after the other. In a large table
+    /// hardly any entry is there, and waiting for each in turn takes longer than all the rest.
+    pub(crate) fn fetch<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        if self.len() >= FETCH_MEMBERS_MIN {
+            let entries = self.by_name.likely(names).into_iter().filter_map(|id| self.get(id));
+            std::hint::black_box(entries.fold(0, |sum, entry| sum ^ entry.incarnation));
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -229,15 +266,13 @@ impl Table {
     pub(crate) fn forget_and_shuffle(&mut self, now: Time, window: Duration, own: MemberId, rng: &mut Rng) {
         let mut ring = std::mem::take(&mut self.ring);
         ring.retain(|id| {
-            let entry = &mut self[*id];
+            let entry = &self[*id];
             let gone = *id != own
                 && matches!(entry.state, State::Dead | State::Left)
                 && now.since(entry.state_since()) > window;
             if gone {
-                entry.state = State::Forgotten;
-            }
-            if gone && entry.status.is_none() {
-                self.remove(*id);
+                self[*id].state = State::Forgotten;
+                self.remove_if_unknown(*id);
             }
             !gone
         });

@@ -302,7 +302,7 @@ impl<O: Observer> World<O> {
     }
 
     fn send(&mut self, host: HostId, to: SocketAddr, packet: Vec<u8>) {
-        let Some(&target) = self.by_addr.get(&to) else {
+        let Some(target) = self.addrs.find(to) else {
             self.tally.packets_unheard += 1;
             return;
         };
@@ -317,7 +317,7 @@ impl<O: Observer> World<O> {
             Fate::Overflow => self.tally.packets_overflowed += 1,
             Fate::Arrives { after, again, .. } => {
                 let bytes = Bytes::from(packet);
-                let number = self.next_number;
+                let number = self.schedule.next_number();
                 if let Some(again) = again {
                     self.tally.packets_duplicated += 1;
                     let bytes = bytes.clone();

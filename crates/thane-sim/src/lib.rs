@@ -28,6 +28,7 @@
 //! step, [`bounds`] says how long the cluster may take to agree once faults stop, [`Scenario`] draws a mix of faults from
 //! a seed and runs it under all checkers, and [`sweep`] does so for many seeds.
 
+mod addresses;
 pub mod bounds;
 mod byzantine;
 pub mod check;
@@ -43,6 +44,7 @@ mod portable;
 mod rng;
 mod sabotage;
 mod scenario;
+mod schedule;
 pub mod shrink;
 mod slow;
 pub mod span;

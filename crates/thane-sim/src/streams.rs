@@ -110,7 +110,7 @@ impl<O: Observer> World<O> {
         let deadline = self.now + timeout;
         self.hosts[process.host.index()].streams.insert(stream, (conn, Side::Dialer));
         // An address where no machine is: nobody ever answers, as from a machine that is down.
-        let target = self.by_addr.get(&to).copied();
+        let target = self.addrs.find(to);
         let end = End { process, stream: Some(stream), open: true };
         self.conns.insert(
             conn,
@@ -128,9 +128,9 @@ impl<O: Observer> World<O> {
         }
     }
 
-    pub(crate) fn write(&mut self, host: HostId, stream: StreamId, bytes: Vec<u8>) {
+    pub(crate) fn write(&mut self, host: HostId, stream: StreamId, bytes: Bytes) {
         if let Some(&(conn, side)) = self.hosts[host.index()].streams.get(&stream) {
-            self.push(conn, side, Segment::Bytes(Bytes::from(bytes)));
+            self.push(conn, side, Segment::Bytes(bytes));
         }
     }
 

@@ -1,7 +1,6 @@
 //! The world: hosts, their clock, and what happens next.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thane_core::{CommandError, Config, Interner, Keyring, Node, OpId, Output, StreamId, Time};
 
+use crate::addresses::Addresses;
 use crate::byzantine::Peer;
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -18,8 +18,9 @@ use crate::gate::Gate;
 use crate::network::{Effect, FaultId, LinkFault, Network, Quality};
 use crate::rng::{SimRng, node_seed};
 use crate::sabotage::Saboteur;
+use crate::schedule::Schedule;
 use crate::streams::{ConnId, Connection, Side};
-use crate::trace::TraceHash;
+use crate::trace::{TraceHash, Tracer};
 
 /// A host: a machine with an address, on which one process after another may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -305,38 +306,11 @@ pub(crate) enum Happening {
     FaultEnds { fault: FaultId },
 }
 
-/// In order of time, then of scheduling: ties are never left to the heap.
-#[derive(Debug)]
-pub(crate) struct Scheduled {
-    at: Time,
-    number: u64,
-    what: Happening,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.number) == (other.at, other.number)
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
-
 /// A host and the process on it.
 #[derive(Debug)]
 pub(crate) struct Host {
-    pub(crate) config: Config,
+    /// In a box: a step needs hardly anything of it, and most of the rest of a host.
+    pub(crate) config: Box<Config>,
     /// Processes started so far; the current or last one bears this number.
     pub(crate) life: u32,
     pub(crate) node: Option<Box<Node>>,
@@ -378,18 +352,16 @@ pub(crate) struct Host {
 pub struct World<O = Unobserved> {
     pub(crate) seed: u64,
     pub(crate) now: Time,
-    pub(crate) queue: BinaryHeap<Reverse<Scheduled>>,
-    /// Numbers everything that is scheduled.
-    pub(crate) next_number: u64,
+    pub(crate) schedule: Schedule<Happening>,
     pub(crate) hosts: Vec<Host>,
-    pub(crate) by_addr: BTreeMap<SocketAddr, HostId>,
+    pub(crate) addrs: Addresses,
     pub(crate) network: Network,
     pub(crate) rng: SimRng,
     pub(crate) conns: BTreeMap<ConnId, Connection>,
     pub(crate) next_conn: u64,
     /// Those that send what no node would.
     pub(crate) byzantine: Vec<Peer>,
-    pub(crate) trace: TraceHash,
+    pub(crate) trace: Tracer,
     pub(crate) tally: Tally,
     /// What members announce, kept once for all nodes.
     interner: Interner,
@@ -409,16 +381,15 @@ impl<O: Observer> World<O> {
         Self {
             seed,
             now: Time::ZERO,
-            queue: BinaryHeap::new(),
-            next_number: 0,
+            schedule: Schedule::new(),
             hosts: Vec::new(),
-            by_addr: BTreeMap::new(),
+            addrs: Addresses::default(),
             network: Network::new(quality),
             rng: SimRng::new(seed, "network", 0),
             conns: BTreeMap::new(),
             next_conn: 0,
             byzantine: Vec::new(),
-            trace: TraceHash::default(),
+            trace: Tracer::default(),
             tally: Tally::default(),
             interner: Interner::new(seed.into()),
             observer,
@@ -439,10 +410,10 @@ impl<O: Observer> World<O> {
     /// When another host has the address.
     pub fn add_host(&mut self, config: Config) -> HostId {
         let host = HostId(self.hosts.len() as u32);
-        let taken = self.by_addr.insert(config.advertise, host);
-        assert!(taken.is_none(), "two hosts have the address {}", config.advertise);
+        let taken = self.addrs.add(config.advertise, host);
+        assert!(taken, "two hosts have the address {}", config.advertise);
         self.hosts.push(Host {
-            config,
+            config: Box::new(config),
             life: 0,
             node: None,
             machine_down: false,
@@ -491,7 +462,7 @@ impl<O: Observer> World<O> {
         it.machine_down = false;
         it.heard.clear();
         let seed = node_seed(self.seed, host.0, it.life);
-        let mut config = it.config.clone();
+        let mut config = Config::clone(&it.config);
         config.interner.get_or_insert_with(|| self.interner.clone());
         if let Some(keys) = keys {
             config.keyring = keys;
@@ -653,19 +624,23 @@ impl<O: Observer> World<O> {
         if self.observer.halted() {
             return false;
         }
-        let Some(Reverse(next)) = self.queue.pop() else { return false };
-        debug_assert!(next.at >= self.now, "time went back from {} to {}", self.now, next.at);
-        self.now = next.at;
-        self.happen(next.what);
+        self.step_until(Time::NEVER)
+    }
+
+    /// Lets the next thing happen, unless that is later than this.
+    fn step_until(&mut self, until: Time) -> bool {
+        let Some((at, what)) = self.schedule.take(until) else { return false };
+        debug_assert!(at >= self.now, "time went back from {} to {at}", self.now);
+        self.now = at;
+        self.happen(what);
         true
     }
 
     /// Lets everything happen up to and including this moment, and sets the clock to it.
     pub fn run_to(&mut self, until: Time) {
-        while self.queue.peek().is_some_and(|Reverse(next)| next.at <= until) {
-            if !self.step() {
-                return;
-            }
+        while !self.observer.halted() && self.step_until(until) {}
+        if self.observer.halted() {
+            return;
         }
         self.now = self.now.max(until);
     }
@@ -745,7 +720,7 @@ impl<O: Observer> World<O> {
 
     /// A hash of everything that every node has put out so far.
     pub fn trace_hash(&self) -> TraceHash {
-        self.trace
+        self.trace.hash()
     }
 
     /// What has really happened so far.
@@ -766,9 +741,7 @@ impl<O: Observer> World<O> {
     // ---- within ----
 
     pub(crate) fn schedule(&mut self, at: Time, what: Happening) {
-        let number = self.next_number;
-        self.next_number += 1;
-        self.queue.push(Reverse(Scheduled { at: at.max(self.now), number, what }));
+        self.schedule.add(at.max(self.now), what);
     }
 
     /// Ends the process on a host: its node is dropped, its streams close or go silent.

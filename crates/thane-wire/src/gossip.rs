@@ -70,6 +70,16 @@ impl<'a> Message<'a> {
         })
     }
 
+    /// The name of the member that a statement is about.
+    pub fn about(&self) -> Option<&'a str> {
+        match self {
+            Self::Alive(alive) => Some(alive.node),
+            Self::Suspect(suspect) => Some(suspect.node),
+            Self::Dead(dead) => Some(dead.node),
+            _ => None,
+        }
+    }
+
     /// Appends the whole message, type byte first.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {

@@ -193,20 +193,20 @@ impl Codec {
         checksum: Checksum,
         nonce: [u8; 12],
     ) -> Vec<u8> {
-        let mut body = pack(messages);
-        if self.config.compression && body.len() >= COMPRESSION_BYTES_MIN {
-            let compressed = compress::compress(&body);
-            if compressed.len() < body.len() {
-                body = compressed;
+        // Room for the checksum comes first, so that nothing moves when it is known.
+        let header = if checksum == Checksum::Add { CHECKSUM_BYTES } else { 0 };
+        let mut body = pack(messages, header);
+        if self.config.compression && body.len() - header >= COMPRESSION_BYTES_MIN {
+            let compressed = compress::compress(&body[header..]);
+            if compressed.len() < body.len() - header {
+                body.truncate(header);
+                body.extend_from_slice(&compressed);
             }
         }
         if checksum == Checksum::Add {
-            let crc = crc32fast::hash(&body);
-            let mut checked = Vec::with_capacity(CHECKSUM_BYTES + body.len());
-            checked.push(kind::HAS_CRC);
-            checked.extend_from_slice(&crc.to_be_bytes());
-            checked.append(&mut body);
-            body = checked;
+            let crc = crc32fast::hash(&body[CHECKSUM_BYTES..]);
+            body[0] = kind::HAS_CRC;
+            body[1..CHECKSUM_BYTES].copy_from_slice(&crc.to_be_bytes());
         }
         if !self.seals() && self.config.label.is_empty() {
             return body;
@@ -236,11 +236,15 @@ impl Codec {
 /// Differs from Serf: it always tries. Receivers accept both.
 const COMPRESSION_BYTES_MIN: usize = 128;
 
-/// One message as it is, several as a compound.
-fn pack<M: AsRef<[u8]>>(messages: &[M]) -> Vec<u8> {
+/// One message as it is, several as a compound, behind room for a header.
+fn pack<M: AsRef<[u8]>>(messages: &[M], header: usize) -> Vec<u8> {
     if let [message] = messages {
-        assert!(u16::try_from(message.as_ref().len()).is_ok(), "a message is longer than a packet");
-        return message.as_ref().to_vec();
+        let message = message.as_ref();
+        assert!(u16::try_from(message.len()).is_ok(), "a message is longer than a packet");
+        let mut out = Vec::with_capacity(header + message.len());
+        out.resize(header, 0);
+        out.extend_from_slice(message);
+        return out;
     }
     assert!(
         (1..=COMPOUND_PARTS_MAX).contains(&messages.len()),
@@ -248,7 +252,8 @@ fn pack<M: AsRef<[u8]>>(messages: &[M]) -> Vec<u8> {
         messages.len()
     );
     let bytes: usize = messages.iter().map(|message| 2 + message.as_ref().len()).sum();
-    let mut out = Vec::with_capacity(2 + bytes);
+    let mut out = Vec::with_capacity(header + 2 + bytes);
+    out.resize(header, 0);
     out.extend_from_slice(&[kind::COMPOUND, messages.len() as u8]);
     for message in messages {
         let length = u16::try_from(message.as_ref().len()).expect("a part's length has sixteen bits");

@@ -51,6 +51,12 @@ pub struct PushPull {
 }
 
 impl PushPull {
+    /// A push/pull of `count` encoded [`NodeState`]s, one after the other, and a state of the layer above.
+    pub fn new(join: bool, count: usize, records: Bytes, user_state: Bytes) -> Self {
+        let header = PushPullHeader { nodes: count, user_state_len: user_state.len(), join };
+        Self { header, nodes: records, user_state }
+    }
+
     /// The records in order. One that cannot be read is an error of its own and does not end the iteration.
     pub fn nodes(&self) -> impl Iterator<Item = Result<NodeState<'_>, DecodeError>> {
         let mut records = &self.nodes[..];

@@ -68,7 +68,7 @@ pub(crate) struct Streams {
 
 #[derive(Debug)]
 struct Handle {
-    writes: mpsc::Sender<Vec<u8>>,
+    writes: mpsc::Sender<Bytes>,
     connected: bool,
     task: AbortHandle,
     /// Dropping it tells the task that the core has closed the stream.
@@ -147,7 +147,7 @@ impl Streams {
     }
 
     /// Writes after what was written before. Writing to a stream that has failed in the meantime does nothing.
-    pub(crate) fn write(&mut self, stream: StreamId, bytes: Vec<u8>) -> Result<(), Overflow> {
+    pub(crate) fn write(&mut self, stream: StreamId, bytes: Bytes) -> Result<(), Overflow> {
         let Some(handle) = self.open.get(&stream) else { return Ok(()) };
         match handle.writes.try_send(bytes) {
             // A task that is gone has reported its failure, which is on its way to the core.
@@ -183,7 +183,7 @@ impl Streams {
 struct Ends {
     stream: StreamId,
     events: mpsc::Sender<StreamEvent>,
-    to_write: mpsc::Receiver<Vec<u8>>,
+    to_write: mpsc::Receiver<Bytes>,
     closed: oneshot::Receiver<()>,
     flush_max: Duration,
 }
@@ -232,7 +232,7 @@ async fn pump(
     events: &mpsc::Sender<StreamEvent>,
     reader: &mut OwnedReadHalf,
     writer: &mut OwnedWriteHalf,
-    mut to_write: mpsc::Receiver<Vec<u8>>,
+    mut to_write: mpsc::Receiver<Bytes>,
 ) -> io::Result<()> {
     let writing = async {
         while let Some(bytes) = to_write.recv().await {

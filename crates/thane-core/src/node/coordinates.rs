@@ -53,7 +53,7 @@ impl Node {
         };
         // A member that was erased meanwhile leaves nothing behind.
         let Some(id) = self.table.find(name).filter(|id| self.table[*id].status.is_some()) else { return };
-        let (entry, rng) = (&mut self.table[id], &mut self.rng);
+        let (entry, rng) = (self.table.aside(id), &mut self.rng);
         let mut filter = entry.measured().map(|measured| measured.filter.clone()).unwrap_or_default();
         let before = self.measurements.is_some().then(|| vivaldi.coordinate().clone());
         match vivaldi.update(&mut filter, &other, rtt, &mut || rng.unit()) {

@@ -85,7 +85,7 @@ impl Node {
     pub(super) fn note_answer(&mut self, target: &Arc<str>, sent: Time, way: AnswerWay) {
         if let Some(id) = self.table.find(target) {
             let rtt = (way == AnswerWay::Direct).then(|| self.now.since(sent));
-            self.table[id].set_answered(Answered::new(self.now, rtt, way));
+            self.table.aside(id).set_answered(Answered::new(self.now, rtt, way));
         }
     }
 

@@ -163,6 +163,9 @@ impl Node {
 
     /// Sends one message, and in what is left of the packet, whatever is queued.
     pub(super) fn send_with_gossip(&mut self, to: SocketAddr, checksum: Checksum, message: Vec<u8>) {
+        if self.nothing_to_gossip() {
+            return self.send(to, checksum, &[message]);
+        }
         let room = self.packet_room().saturating_sub(message.len() + PART_BYTES);
         let mut messages = vec![Arc::from(message)];
         self.take_gossip(room, &mut messages);

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use thane_wire::DecodeError;
 use thane_wire::gossip::{Ack, IndirectPing, Message, Nack, Ping, ip_bytes, ip_from_bytes};
 use thane_wire::packet::Checksum;
 
@@ -59,8 +60,13 @@ impl Node {
                 for error in &opened.dropped {
                     self.packet_dropped(from, error);
                 }
-                for message in opened.messages {
-                    self.message_arrived(from, &message);
+                let messages: Vec<_> =
+                    opened.messages.iter().map(|message| Message::decode(message)).collect();
+                if messages.len() > 1 {
+                    self.table.fetch(messages.iter().flatten().filter_map(Message::about));
+                }
+                for message in messages {
+                    self.message_arrived(from, message);
                 }
                 if !self.looks.is_empty() {
                     self.heard_from(from);
@@ -71,9 +77,9 @@ impl Node {
         }
     }
 
-    fn message_arrived(&mut self, from: SocketAddr, message: &Bytes) {
+    fn message_arrived(&mut self, from: SocketAddr, message: Result<Message<'_>, DecodeError>) {
         let via = Path::Packet(from);
-        let decoded = match Message::decode(message) {
+        let decoded = match message {
             Ok(decoded) => decoded,
             Err(error) => {
                 self.drop_message(Layer::Memberlist, "message_dropped", || {

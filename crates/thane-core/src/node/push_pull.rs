@@ -2,21 +2,26 @@
 //!
 //! Source: memberlist `net.go` and `state.go` (sendLocalState, mergeRemoteState, mergeState); Serf `delegate.go`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use thane_wire::gossip::{Alive, Dead, NodeState, NodeStateKind, Suspect, ip_bytes};
 use thane_wire::serf::{PushPullState, SerfMessage, UserEvents};
-use thane_wire::stream::PushPull;
+use thane_wire::stream::{PushPull, Role};
 
-use super::Node;
 use super::streams::{Purpose, Stream};
+use super::{LifeState, Node};
 use crate::delegate::{Candidate, Veto};
+use crate::entry::Entry;
 use crate::event::{Cause, Path};
 use crate::formulas::push_pull_scale;
-use crate::member::State;
+use crate::interner::Identity;
+use crate::member::{State, Status};
 use crate::notice::{Layer, Level};
 use crate::output::{ExchangeError, OpId};
+use crate::shared_state::{Form, Held, SHARED_MEMBERS_MIN, SharedMessage};
 use crate::timers::Timer;
 
 impl Node {
@@ -41,47 +46,98 @@ impl Node {
 
     // ---- writing ----
 
-    /// A push/pull message of everything we know.
-    pub(super) fn local_state(&self, join: bool) -> Vec<u8> {
-        let ring = self.table.ring();
-        let mut records = Vec::with_capacity(96 * ring.len());
-        for id in ring {
-            let entry = &self.table[*id];
-            let (addr, addr_len) = ip_bytes(entry.ip);
-            let state = match entry.state {
-                State::Alive => NodeStateKind::Alive,
-                State::Suspect => NodeStateKind::Suspect,
-                State::Dead => NodeStateKind::Dead,
-                State::Left => NodeStateKind::Left,
-                State::Forgotten => continue,
-            };
-            NodeState {
-                name: &entry.name,
-                addr: &addr[..addr_len],
-                port: entry.port,
-                meta: (!entry.meta.is_empty()).then_some(&entry.meta[..]),
-                incarnation: entry.incarnation,
-                state,
-                versions: &entry.versions,
-            }
-            .encode(&mut records);
+    /// A push/pull message of everything we know, as it goes onto the stream.
+    pub(super) fn sealed_state(&mut self, role: Role, join: bool, nonce: [u8; 12]) -> Bytes {
+        if let Some(bytes) = self.shared_state(role, join, nonce) {
+            return bytes;
         }
-        let user_state = self.local_user_state();
+        let members = self.table.ring().iter().map(|id| &self.table[*id]);
+        let message = self.encode_state(join, members, self.table.iter().map(|(_, entry)| entry));
+        self.codec.seal_stream(role, &message, nonce).into()
+    }
+
+    /// The same for a node that shares with others of its process what it knows.
+    fn shared_state(&mut self, role: Role, join: bool, nonce: [u8; 12]) -> Option<Bytes> {
+        let interner = self.config.interner.clone()?;
+        let config = self.codec.config();
+        if self.table.len() < SHARED_MEMBERS_MIN || !config.keyring.is_empty() {
+            return None;
+        }
+        let form = Form {
+            role,
+            join,
+            compression: config.compression,
+            label: config.label.clone(),
+            user_state: self.encode_user_state(std::iter::empty(), false).into(),
+        };
+        let (table, own_roll) = (&self.table, &mut self.own_roll);
+        let roll = interner.states(|states| own_roll.update(table, states))?;
+        if let Some(bytes) = interner.states(|states| states.message(&roll, &form)) {
+            return Some(bytes);
+        }
+        let mut members: Vec<&Entry> = self.table.iter().map(|(_, entry)| entry).collect();
+        members.sort_unstable_by_key(|entry| entry.number);
+        let message = self.encode_state(join, members.iter().copied(), members.iter().copied());
+        let bytes = Bytes::from(self.codec.seal_stream(role, &message, nonce));
+        interner.states(|states| states.add(roll, form, bytes.clone()));
+        Some(bytes)
+    }
+
+    /// The state exchange of a node of the same process that begins with the very bytes that have arrived, if we can read it.
+    pub(super) fn shared_message(&self, role: Role, bytes: &[u8]) -> Option<Arc<SharedMessage>> {
+        let message = self.config.interner.as_ref()?.states(|states| states.find(bytes))?;
+        let (form, config) = (&message.form, self.codec.config());
+        let is_readable = form.role != role
+            && form.label == config.label
+            && !config.skip_inbound_label_check
+            && config.keyring.is_empty();
+        is_readable.then_some(message)
+    }
+
+    /// A state exchange of a node of the same process, with those members only of whom we do not hold just what it says. It is judged as
+    /// if all had been there: an announcement, a death or a status time that is held already changes nothing.
+    pub(super) fn news_of(&self, message: &SharedMessage) -> Option<PushPull> {
+        // A delegate wants to see everybody, a command may want to know who was met, and who leaves has rules of his own.
+        let plain = self.config.delegate.is_none()
+            && self.ops.is_empty()
+            && self.life == LifeState::Alive
+            && self.table[self.own].status == Some(Status::Alive);
+        if !plain {
+            return None;
+        }
+        let news = self.own_roll.news_in(&self.table, message);
+        // An exchange is refused if none of it fits; of a part of it that cannot be said.
+        let fits = |held: &&Held| held.state != State::Alive || self.versions_fit(&held.identity.versions);
+        let form = &message.form;
+        let SerfMessage::PushPull(of_serf) = SerfMessage::decode(&form.user_state).ok()? else { return None };
+        news.iter().all(fits).then(|| exchange_of(form.join, &news, of_serf))
+    }
+
+    /// A push/pull message with these members, and Serf's half with those.
+    fn encode_state<'a>(
+        &self,
+        join: bool,
+        members: impl Iterator<Item = &'a Entry>,
+        of_serf: impl Iterator<Item = &'a Entry>,
+    ) -> Vec<u8> {
+        let count = self.table.known();
+        let mut records = Vec::with_capacity(96 * count);
+        for entry in members {
+            encode_record(entry.identity(), entry.incarnation, entry.state, &mut records);
+        }
+        let user_state = self.encode_user_state(of_serf, true);
         let mut message = Vec::with_capacity(records.len() + user_state.len() + 64);
-        PushPull::encode(join, ring.len(), &records, &user_state, &mut message);
+        PushPull::encode(join, count, &records, &user_state, &mut message);
         message
     }
 
     /// Serf's half: the clocks, who has which status time, who has left, and recent user events.
     /// Differs from Serf: it sends a slot for each of its 512 Lamport times, empty or not.
-    fn local_user_state(&self) -> Vec<u8> {
-        let status_ltimes = self
-            .table
-            .iter()
-            .filter(|(_, entry)| entry.status.is_some())
-            .map(|(_, entry)| (&*entry.name, entry.status_ltime))
-            .collect();
-        let left = self.table.left().iter().map(|id| &*self.table[*id].name).collect();
+    fn encode_user_state<'a>(&self, members: impl Iterator<Item = &'a Entry>, with_left: bool) -> Vec<u8> {
+        let known = members.filter(|entry| entry.status.is_some());
+        let status_ltimes = known.map(|entry| (&*entry.name, entry.status_ltime)).collect();
+        let left: &[_] = if with_left { self.table.left() } else { &[] };
+        let left = left.iter().map(|id| &*self.table[*id].name).collect();
         let events = self.event_buffer.slots().map(|(ltime, events)| {
             let events = events.iter().map(|(name, payload)| (&**name, Some(&payload[..]))).collect();
             Some(UserEvents { ltime, events })
@@ -116,6 +172,9 @@ impl Node {
         // Asked before the members are merged: afterwards everybody is known.
         let is_history = self.declines_history_of(remote, part_of);
         self.catching_up = self.is_news_to_us_alone();
+        if self.catching_up {
+            self.table.expect(remote.header.nodes);
+        }
         let mut fitting = 0;
         let mut misfit: Option<Arc<str>> = None;
         for record in remote.nodes() {
@@ -262,10 +321,12 @@ impl Node {
         let left = state.left_members.as_deref().unwrap_or_default();
         let mut left_sorted: Vec<&str> = left.to_vec();
         left_sorted.sort_unstable();
-        let ltime_of: std::collections::BTreeMap<&str, u64> = state.status_ltimes.iter().copied().collect();
-        for name in left {
-            let listed = ltime_of.get(name).copied().unwrap_or(0);
-            self.listed_as_left(name, listed, via);
+        if !left.is_empty() {
+            let ltime_of: BTreeMap<&str, u64> = state.status_ltimes.iter().copied().collect();
+            for name in left {
+                let listed = ltime_of.get(name).copied().unwrap_or(0);
+                self.listed_as_left(name, listed, via);
+            }
         }
         for (name, ltime) in &state.status_ltimes {
             if left_sorted.binary_search(name).is_ok() {
@@ -280,3 +341,44 @@ impl Node {
         }
     }
 }
+
+/// Appends the record of one member, unless the detector does not remember it.
+fn encode_record(identity: &Identity, incarnation: u32, state: State, out: &mut Vec<u8>) {
+    let (addr, addr_len) = ip_bytes(identity.ip);
+    let state = match state {
+        State::Alive => NodeStateKind::Alive,
+        State::Suspect => NodeStateKind::Suspect,
+        State::Dead => NodeStateKind::Dead,
+        State::Left => NodeStateKind::Left,
+        State::Forgotten => return,
+    };
+    NodeState {
+        name: &identity.name,
+        addr: &addr[..addr_len],
+        port: identity.port,
+        meta: (!identity.meta.is_empty()).then_some(&identity.meta[..]),
+        incarnation,
+        state,
+        versions: &identity.versions,
+    }
+    .encode(out);
+}
+
+/// A state exchange of these members only. `of_serf` is Serf's half without any.
+fn exchange_of<'a>(join: bool, members: &[&'a Held], mut of_serf: PushPullState<'a>) -> PushPull {
+    let (mut records, mut left) = (Vec::new(), Vec::new());
+    for held in members {
+        let name = &*held.identity.name;
+        encode_record(&held.identity, held.incarnation, held.state, &mut records);
+        of_serf.status_ltimes.extend(held.status.map(|_| (name, held.status_ltime)));
+        left.extend((held.status == Some(Status::Left)).then_some(name));
+    }
+    of_serf.left_members = Some(left);
+    let count = members.iter().filter(|held| held.state != State::Forgotten).count();
+    let mut user_state = Vec::new();
+    SerfMessage::PushPull(of_serf).encode(&mut user_state);
+    PushPull::new(join, count, records.into(), user_state.into())
+}
+
+#[cfg(test)]
+mod tests;

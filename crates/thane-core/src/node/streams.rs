@@ -13,6 +13,7 @@ use crate::event::{AnswerWay, Path};
 use crate::measure::Measure;
 use crate::notice::{Layer, Level};
 use crate::output::{ExchangeError, OpId, Output, StreamId};
+use crate::shared_state::SharedMessage;
 use crate::time::Time;
 use crate::timers::{Timer, TimerKey};
 
@@ -45,6 +46,8 @@ pub(super) struct Stream {
     allowed: Duration,
     begun: Time,
     bytes_received: usize,
+    /// A message of a node of the same process whose bytes have arrived so far, and how many of them.
+    followed: Option<(Arc<SharedMessage>, usize)>,
 }
 
 impl Stream {
@@ -75,7 +78,17 @@ impl Node {
         let begun = self.now;
         self.streams.insert(
             id,
-            Stream { peer, purpose, decoder, connected, deadline, allowed, begun, bytes_received: 0 },
+            Stream {
+                peer,
+                purpose,
+                decoder,
+                connected,
+                deadline,
+                allowed,
+                begun,
+                bytes_received: 0,
+                followed: None,
+            },
         );
         id
     }
@@ -89,9 +102,7 @@ impl Node {
         let message = match &purpose {
             Purpose::PushPull { join, .. } => {
                 self.rearm(id, self.config.tcp_timeout);
-                let state = self.local_state(*join);
-                self.local_state_bytes = self.write(id, Role::Dialer, &state);
-                return;
+                return self.write_state(id, Role::Dialer, *join);
             }
             // A probe's deadline does not move.
             Purpose::Ping { seq, target } | Purpose::Look { seq, target } => self.encode_ping(*seq, target),
@@ -108,14 +119,23 @@ impl Node {
         }
     }
 
-    /// Gives the number of bytes that the message has on the stream.
-    fn write(&mut self, id: StreamId, role: Role, message: &[u8]) -> usize {
+    fn write(&mut self, id: StreamId, role: Role, message: &[u8]) {
         let nonce = self.rng.nonce();
         let bytes = self.codec.seal_stream(role, message, nonce);
-        let length = bytes.len();
-        self.counters.stream_bytes_sent += length as u64;
+        self.write_sealed(id, bytes.into());
+    }
+
+    /// Writes all that we know.
+    fn write_state(&mut self, id: StreamId, role: Role, join: bool) {
+        let nonce = self.rng.nonce();
+        let bytes = self.sealed_state(role, join, nonce);
+        self.local_state_bytes = bytes.len();
+        self.write_sealed(id, bytes);
+    }
+
+    fn write_sealed(&mut self, id: StreamId, bytes: Bytes) {
+        self.counters.stream_bytes_sent += bytes.len() as u64;
         self.outputs.push_back(Output::Write { stream: id, bytes });
-        length
     }
 
     // ---- inbound ----
@@ -138,9 +158,7 @@ impl Node {
 
     pub(super) fn stream_data(&mut self, id: StreamId, bytes: &[u8]) {
         self.counters.stream_bytes_received += bytes.len() as u64;
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        stream.bytes_received += bytes.len();
-        let pushed = stream.decoder.push(&self.codec, bytes);
+        let pushed = self.take_in(id, bytes);
         match pushed {
             Ok(None) => {}
             Ok(Some(message)) => {
@@ -152,9 +170,42 @@ impl Node {
         }
     }
 
+    /// The message, once it is whole. What a node of the same process has made need not be decoded (see `shared_state`).
+    fn take_in(&mut self, id: StreamId, bytes: &[u8]) -> Result<Option<StreamMessage>, StreamError> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(None) };
+        let (followed, is_first) = (stream.followed.take(), stream.bytes_received == 0);
+        stream.bytes_received += bytes.len();
+        let role = if stream.purpose == Purpose::Inbound { Role::Acceptor } else { Role::Dialer };
+        let known =
+            if is_first { self.shared_message(role, bytes).map(|message| (message, 0)) } else { followed };
+        let mut before: &[u8] = &[];
+        if let Some((message, at)) = &known {
+            let end = at + bytes.len();
+            if message.has_at(*at, bytes) {
+                if end < message.bytes.len()
+                    && let Some(stream) = self.streams.get_mut(&id)
+                {
+                    stream.followed = Some((message.clone(), end));
+                    return Ok(None);
+                }
+                if let Some(state) = self.news_of(message) {
+                    return Ok(Some(StreamMessage::PushPull(state)));
+                }
+            }
+            before = &message.bytes[..*at];
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(None) };
+        if !before.is_empty()
+            && let Some(message) = stream.decoder.push(&self.codec, before)?
+        {
+            return Ok(Some(message));
+        }
+        stream.decoder.push(&self.codec, bytes)
+    }
+
     pub(super) fn stream_ended(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.get(&id) {
-            let error = stream.decoder.ended();
+            let error = StreamError::Ended(stream.bytes_received);
             self.stream_bad(id, error);
         }
     }
@@ -186,8 +237,7 @@ impl Node {
                     return;
                 }
                 // The reply comes first: it shows our table as it was before the merge, as memberlist does.
-                let reply = self.local_state(remote.header.join);
-                self.local_state_bytes = self.write(id, Role::Acceptor, &reply);
+                self.write_state(id, Role::Acceptor, remote.header.join);
                 self.close(id);
                 if let Err(error) = self.merge(stream.peer, &remote, None) {
                     self.exchange_failed(stream.peer, &error);

@@ -156,7 +156,7 @@ impl<O: Observer> World<O> {
         let (host, Some(packet)) = (peer.host, packet) else { return };
         let fate = self.network.packet_fate(&mut self.rng, self.now, host, target, packet.len());
         if let Fate::Arrives { after, .. } = fate {
-            let number = self.next_number;
+            let number = self.schedule.next_number();
             let bytes = Bytes::from(packet);
             self.schedule(self.now + after, Happening::Packet { to: target, from, bytes, number });
         }
@@ -178,7 +178,7 @@ impl<O: Observer> World<O> {
 
     pub(crate) fn lie_on_stream(&mut self, number: usize, stream: StreamId, bytes: Vec<u8>, closes: bool) {
         let host = self.byzantine[number].host;
-        self.write(host, stream, bytes);
+        self.write(host, stream, bytes.into());
         if closes {
             self.close(host, stream);
         }

@@ -37,8 +37,8 @@ async fn what_was_written_arrives_before_the_close() {
     let mut streams = Streams::new(DEADLINE);
     let mut peer = connected(&mut streams).await;
     let large = vec![7; 3 << 20];
-    streams.write(ID, b"first".to_vec()).unwrap();
-    streams.write(ID, large.clone()).unwrap();
+    streams.write(ID, b"first".to_vec().into()).unwrap();
+    streams.write(ID, large.clone().into()).unwrap();
     streams.close(ID);
     assert!(!streams.is_open(ID));
     let mut received = Vec::new();
@@ -67,7 +67,7 @@ async fn both_directions_work_and_the_peers_end_is_told() {
         }
     }
     assert_eq!(request, b"request");
-    streams.write(ID, b"reply".to_vec()).unwrap();
+    streams.write(ID, b"reply".to_vec().into()).unwrap();
     streams.close(ID);
     let mut reply = String::new();
     peer.read_to_string(&mut reply).await.unwrap();
@@ -116,7 +116,7 @@ async fn a_peer_that_does_not_read_is_let_go() {
     let mut streams = Streams::new(Duration::from_millis(50));
     // Kept open, unread: more than the kernel takes.
     let _peer = connected(&mut streams).await;
-    streams.write(ID, vec![0; 64 << 20]).unwrap();
+    streams.write(ID, vec![0; 64 << 20].into()).unwrap();
     streams.close(ID);
     all_tasks_end(&mut streams).await;
 }
@@ -156,12 +156,15 @@ async fn too_many_writes_are_refused_and_so_are_too_many_streams() {
     let mut streams = Streams::new(DEADLINE);
     let _peer = connected(&mut streams).await;
     let mut written = 0;
-    while streams.write(ID, vec![0; 1 << 20]).is_ok() {
+    while streams.write(ID, vec![0; 1 << 20].into()).is_ok() {
         written += 1;
         assert!(written < 1000, "writes are bounded");
     }
     streams.abort(ID);
-    assert!(streams.write(ID, vec![0]).is_ok(), "a stream that has failed takes anything and sends nothing");
+    assert!(
+        streams.write(ID, vec![0].into()).is_ok(),
+        "a stream that has failed takes anything and sends nothing"
+    );
 
     let (_listener, addr) = listener().await;
     let mut begun = 0;

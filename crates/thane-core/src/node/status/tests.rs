@@ -178,8 +178,8 @@ impl Play {
         }
     }
 
-    fn local_state(&self) -> Value {
-        let message = self.node.local_state(false);
+    fn local_state(&mut self) -> Value {
+        let message = self.node.sealed_state(thane_wire::stream::Role::Acceptor, false, [0; 12]);
         let mut decoder = thane_wire::stream::StreamDecoder::new(thane_wire::stream::Role::Dialer);
         let Some(thane_wire::stream::StreamMessage::PushPull(exchange)) =
             decoder.push(&self.node.codec, &message).unwrap()
