@@ -1,6 +1,5 @@
 //! What RPC clients get, and what those get that behave badly.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -253,19 +252,4 @@ fn a_client_over_the_limit_is_refused() {
         }
         assert!(Instant::now() < deadline, "there is no room although all clients have gone");
     }
-}
-
-#[test]
-fn connections_that_cannot_be_accepted_cost_one_line_and_are_tried_again() {
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 40; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_thane"), "agent"]);
-    command.args(["-profile=local", "-node=alpha", "-bind=127.0.0.1:0", "-rpc-addr=127.0.0.1:0"]);
-    let agent = Agent::run(command);
-    agent.wait_for("==> Log data will now stream in as it occurs:");
-    // The system takes connections for the agent that it has no descriptors for.
-    let clients: Vec<_> = (0..60).map(|_client| agent.connect()).collect();
-    agent.wait_for("[ERR] agent.ipc: Failed to accept client: ");
-    drop(clients);
-    assert_eq!(agent.client().ask(2, &Request::Members, 2)[0], ok(2));
-    assert_eq!(agent.said().matches("Failed to accept client").count(), 1);
 }

@@ -8,6 +8,9 @@ use thane_wire::rpc::Request;
 
 use crate::harness::Agent;
 
+/// Where alpha is, which was recorded at 127.0.0.1.
+const ALPHA_IP: &str = "127.0.84.1";
+
 #[derive(Deserialize)]
 struct Story {
     name: String,
@@ -34,7 +37,8 @@ fn lines(said: &str, names: &[(&str, &str)]) -> BTreeSet<String> {
             Some((start, _address)) => format!("{start}client: CLIENT"),
             None => line,
         };
-        names.iter().fold(line, |line, (address, name)| line.replace(address, name))
+        let line = names.iter().fold(line, |line, (address, name)| line.replace(address, name));
+        line.replace(ALPHA_IP, "127.0.0.1")
     };
     lines.into_iter().filter(|line| !line.starts_with("[DEBUG]")).map(named).collect()
 }
@@ -80,8 +84,10 @@ fn logs_have_the_lines_that_serfs_were_recorded_to_have() {
 
 /// Plays the stories; the lines of each.
 fn tell() -> Vec<(&'static str, BTreeSet<String>)> {
-    // Taken and given back, so that nobody listens there yet.
-    let alpha_addr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    // Taken and given back, so that nobody listens there yet. No other test uses this IP, so nobody else will either.
+    let taken = std::net::TcpListener::bind((ALPHA_IP, 0)).unwrap();
+    let alpha_addr = taken.local_addr().unwrap().to_string();
+    drop(taken);
     let beta = Agent::start(&["-node=beta", &format!("-retry-join={alpha_addr}"), "-retry-interval=1s"]);
     beta.wait_for("retrying in 1s");
     beta.wait_for("Received event: member-join");

@@ -22,6 +22,7 @@ mod goldens;
 mod handler_goldens;
 mod handlers;
 mod ipv6;
+#[cfg(target_os = "linux")]
 mod log_goldens;
 #[cfg(target_os = "linux")]
 mod own_host;
