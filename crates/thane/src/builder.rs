@@ -327,6 +327,9 @@ impl Builder {
         config.persist_keyring |= keyring.is_some();
         // Before an earlier recording is moved out of the way for nothing.
         config.validate().map_err(StartError::Config)?;
+        if let Some(path) = &record {
+            recorder::check(path, &config)?;
+        }
         let recording = open_recording(record, record_limit).await?;
         let files = Files { keyring, snapshot, recording };
         driver::start(config, seed()?, sockets, files, Names { resolver, seeds })

@@ -188,7 +188,7 @@ pub(crate) fn start(
         names,
         lookups: JoinSet::new(),
         unresolved: Vec::new(),
-        failures: VecDeque::new(),
+        failures: Failures::default(),
         sends_held: false,
         io: IoCounters::default(),
         measurements: None,
@@ -280,7 +280,7 @@ struct Driver {
     /// What was told of seeds that stand for nothing.
     unresolved: Vec<String>,
     /// What went wrong while doing what the core said, to be told to it afterwards.
-    failures: VecDeque<Failure>,
+    failures: Failures,
     /// The UDP socket took no more packets when last tried, and has not said that it does again.
     sends_held: bool,
     io: IoCounters,
@@ -321,6 +321,28 @@ enum Failure {
     },
     /// The UDP socket takes no more packets for now.
     SendsHeld,
+}
+
+/// What went wrong and has not been told yet.
+#[derive(Default)]
+struct Failures {
+    /// The UDP socket takes no more packets for now.
+    sends_held: bool,
+    others: VecDeque<Failure>,
+}
+
+impl Failures {
+    /// The next one to tell, if `told` of them have been told after this input.
+    ///
+    /// That packets are held is told in any case, and so before it can be told that they leave again: the core would otherwise wait
+    /// for that for ever. The others have to wait for the next input at some point, since doing what the core says may fail
+    /// again and again.
+    fn next(&mut self, told: usize) -> Option<Failure> {
+        if std::mem::take(&mut self.sends_held) {
+            return Some(Failure::SendsHeld);
+        }
+        if told < FAILURES_AT_ONCE_MAX { self.others.pop_front() } else { None }
+    }
 }
 
 impl Driver {
@@ -643,13 +665,10 @@ impl Driver {
             while let Some(output) = self.core.poll_output() {
                 self.perform(output);
             }
-            if told == FAILURES_AT_ONCE_MAX {
-                // The rest is told after the next input: doing what the core says may fail again and again.
-                return;
-            }
-            told += 1;
             let now = self.now();
-            match self.failures.pop_front() {
+            let failure = self.failures.next(told);
+            told += 1;
+            match failure {
                 Some(Failure::Send { to, error }) => {
                     self.core.handle(now, Input::SendFailed { to, error });
                 }
@@ -674,7 +693,7 @@ impl Driver {
                 if self.streams.dial(stream, to, timeout).is_err() {
                     self.overflowed(to);
                     let failure = StreamFailure::Other("too many streams are open".to_owned());
-                    self.failures.push_back(Failure::Stream { stream, failure });
+                    self.failures.others.push_back(Failure::Stream { stream, failure });
                 }
             }
             Output::Write { stream, bytes } => {
@@ -682,12 +701,12 @@ impl Driver {
                     self.io.streams_overflowed += 1;
                     self.streams.abort(stream);
                     let failure = StreamFailure::Other("too much waits to be written".to_owned());
-                    self.failures.push_back(Failure::Stream { stream, failure });
+                    self.failures.others.push_back(Failure::Stream { stream, failure });
                 }
             }
             Output::Close { stream } => {
                 self.streams.close(stream);
-                self.failures.retain(
+                self.failures.others.retain(
                     |failure| !matches!(failure, Failure::Stream { stream: failed, .. } if *failed == stream),
                 );
             }
@@ -710,13 +729,13 @@ impl Driver {
                 self.io.packets_unsent += 1;
                 if !self.sends_held {
                     self.sends_held = true;
-                    self.failures.push_back(Failure::SendsHeld);
+                    self.failures.sends_held = true;
                 }
             }
             Err(error) => {
                 self.io.send_errors += 1;
-                if self.failures.len() < FAILURES_AT_ONCE_MAX {
-                    self.failures.push_back(Failure::Send { to, error: streams::describe(&error) });
+                if self.failures.others.len() < FAILURES_AT_ONCE_MAX {
+                    self.failures.others.push_back(Failure::Send { to, error: streams::describe(&error) });
                 }
             }
         }
@@ -774,7 +793,7 @@ impl Driver {
             None => Err("the node has no key ring file".to_owned()),
         };
         if begun.is_err() {
-            self.failures.push_back(Failure::Keyring { token, result: begun });
+            self.failures.others.push_back(Failure::Keyring { token, result: begun });
         }
     }
 

@@ -40,6 +40,17 @@ pub(crate) struct Opened {
     limit: u64,
 }
 
+/// Says why a node with these settings cannot be recorded, if so. Asked before an earlier recording is moved out of the way.
+pub(crate) fn check(path: &Path, config: &Config) -> Result<(), StartError> {
+    if config.delegate.is_none() {
+        return Ok(());
+    }
+    let problem = "an application's delegate decides about members in this node, and what it decides cannot be recorded; \
+                   leave out Builder::record or Builder::delegate"
+        .to_owned();
+    Err(StartError::Recording { path: path.to_owned(), problem })
+}
+
 /// Makes the file, for its owner's eyes only: a recording holds the keys. An earlier recording is kept, with `.1` at the end of its name.
 pub(crate) fn open(path: PathBuf, limit: u64) -> Result<Opened, StartError> {
     match make(&path) {
@@ -51,13 +62,15 @@ pub(crate) fn open(path: PathBuf, limit: u64) -> Result<Opened, StartError> {
 fn make(path: &Path) -> Result<File, String> {
     let failed = |error: io::Error| format!("{}: {}", path.display(), file_error(&error));
     if path.try_exists().map_err(failed)? {
-        if !is_recording(path).map_err(failed)? {
-            return Err(format!(
-                "{} exists and is no recording; name another file, or remove it",
-                path.display()
-            ));
-        }
         let earlier = files::with_suffix(path, ".1");
+        for taken in [path, &earlier] {
+            if taken.try_exists().map_err(failed)? && !is_recording(taken).map_err(failed)? {
+                return Err(format!(
+                    "{} exists and is no recording; name another file, or remove it",
+                    taken.display()
+                ));
+            }
+        }
         files::rename(path, &earlier).map_err(failed)?;
         tracing::info!(target: "thane::driver", kind = "recording_kept", "the earlier recording is kept as {}", earlier.display());
     }
@@ -81,12 +94,6 @@ impl Opened {
     /// Starts the thread and the recording. `Time::ZERO` is now.
     pub(crate) fn start(self, config: &Config, seed: Seed) -> Result<Recorder, StartError> {
         let Self { path, file, limit } = self;
-        if config.delegate.is_some() {
-            let problem = "an application's delegate decides about members in this node, and what it decides cannot be \
-                           recorded; leave out Builder::record or Builder::delegate"
-                .to_owned();
-            return Err(StartError::Recording { path, problem });
-        }
         let (pieces, received) = sync_channel(PIECES_MAX);
         let (done, finished) = oneshot::channel();
         let failed = Arc::new(AtomicBool::new(false));

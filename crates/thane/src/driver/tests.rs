@@ -61,3 +61,20 @@ async fn pauses_grow_up_to_a_second_and_are_forgotten_after_a_success() {
     pause.begin();
     assert_eq!(pause.length, PAUSE_MIN);
 }
+
+#[test]
+fn that_packets_are_held_is_told_before_all_else() {
+    let mut failures = Failures::default();
+    let stream = |_| Failure::Keyring { token: 1, result: Ok(()) };
+    failures.others.extend((0..2 * FAILURES_AT_ONCE_MAX).map(stream));
+    for told in 0..FAILURES_AT_ONCE_MAX {
+        assert!(matches!(failures.next(told), Some(Failure::Keyring { .. })));
+    }
+    assert!(failures.next(FAILURES_AT_ONCE_MAX).is_none(), "the rest waits for the next input");
+    // The last of what was told made the core send, and the socket was full.
+    failures.sends_held = true;
+    assert!(matches!(failures.next(FAILURES_AT_ONCE_MAX), Some(Failure::SendsHeld)));
+    assert!(failures.next(FAILURES_AT_ONCE_MAX + 1).is_none(), "it is told once");
+    failures.sends_held = true;
+    assert!(matches!(failures.next(0), Some(Failure::SendsHeld)));
+}

@@ -105,6 +105,16 @@ fn other_files_are_left_alone() {
     assert_eq!(fs::read(&path).unwrap(), b"not a recording");
     let problem = open(directory.0.clone(), u64::MAX).unwrap_err().to_string();
     assert!(problem.contains("exists and is no recording"), "{problem}");
+    // The place of the recording before this one.
+    let (path, beside) = (directory.0.join("trace"), directory.0.join("trace.1"));
+    fs::write(&path, MAGIC).unwrap();
+    fs::write(&beside, "not a recording either").unwrap();
+    let problem = open(path.clone(), u64::MAX).unwrap_err().to_string();
+    assert!(problem.contains("trace.1 exists and is no recording"), "{problem}");
+    assert_eq!(
+        (fs::read(&path).unwrap(), fs::read(&beside).unwrap()),
+        (MAGIC.to_vec(), b"not a recording either".to_vec())
+    );
     let problem = open(directory.0.join("missing/trace"), u64::MAX).unwrap_err().to_string();
     assert!(problem.contains("no such file or directory"), "{problem}");
 }

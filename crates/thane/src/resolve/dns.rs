@@ -23,8 +23,11 @@ use super::servers::Servers;
 
 /// Most records of one service that are followed: the first by priority and weight.
 const TARGETS_MAX: usize = 32;
-/// How much longer the second family of a host's addresses is waited for than the first.
-const FAMILY_GRACE: Duration = Duration::from_millis(500);
+/// How much longer IPv6 addresses of a host are waited for than its IPv4 ones.
+const GRACE_FOR_V6: Duration = Duration::from_millis(500);
+/// The same the other way round. Every server answers for IPv4, and most members are there: what is missing got lost, and comes with the
+/// next try or the one after it.
+const GRACE_FOR_V4: Duration = Duration::from_millis(2500);
 /// How often a question is sent by UDP while one server is waited for.
 const TRIES: u8 = 3;
 /// What we can take in one packet, and say so. (The field's agreed size that no network splits.)
@@ -77,11 +80,16 @@ impl fmt::Display for Kind {
 /// The addresses of a host, IPv4 first. Who has those of one family waits only a little for the other: there are servers that
 /// never answer for a family that they do not have.
 pub(super) async fn host(servers: &Servers, name: &str) -> Result<Vec<IpAddr>, Problem> {
-    let (v4, v6) = (addresses(servers, name, Kind::A), addresses(servers, name, Kind::Aaaa));
+    either_family(name, addresses(servers, name, Kind::A), addresses(servers, name, Kind::Aaaa)).await
+}
+
+type Ips = Result<Vec<IpAddr>, Problem>;
+
+async fn either_family(name: &str, v4: impl Future<Output = Ips>, v6: impl Future<Output = Ips>) -> Ips {
     tokio::pin!(v4, v6);
     let both = tokio::select! {
-        v4 = &mut v4 => { let v6 = other_family(name, v4.is_ok(), v6).await; (v4, v6) }
-        v6 = &mut v6 => (other_family(name, v6.is_ok(), v4).await, v6),
+        v4 = &mut v4 => { let v6 = other_family(name, v4.is_ok().then_some(GRACE_FOR_V6), v6).await; (v4, v6) }
+        v6 = &mut v6 => (other_family(name, v6.is_ok().then_some(GRACE_FOR_V4), v4).await, v6),
     };
     match both {
         (Ok(mut ips), Ok(more)) => {
@@ -97,12 +105,13 @@ pub(super) async fn host(servers: &Servers, name: &str) -> Result<Vec<IpAddr>, P
     }
 }
 
+/// Waits for the second family; no longer than `grace`, if that of the first has addresses.
 async fn other_family(
     name: &str,
-    has_one: bool,
+    grace: Option<Duration>,
     other: impl Future<Output = Result<Vec<IpAddr>, Problem>>,
 ) -> Result<Vec<IpAddr>, Problem> {
-    let limit = if has_one { FAMILY_GRACE } else { LOOKUP_TIME_MAX };
+    let limit = grace.unwrap_or(LOOKUP_TIME_MAX);
     timeout(limit, other)
         .await
         .unwrap_or_else(|_elapsed| Err(Problem::TooLong { name: name.to_owned(), limit }))
@@ -400,6 +409,29 @@ mod tests {
         }
         assert_eq!(seen, [true; 3]);
         assert_eq!(random(0), 0);
+    }
+
+    /// What comes of a host whose addresses of each family are told after this long; `None` for never.
+    async fn found(v4_ms: Option<u64>, v6_ms: Option<u64>) -> Vec<&'static str> {
+        let told = |after_ms: Option<u64>, ip: &'static str| async move {
+            match after_ms {
+                Some(after) => tokio::time::sleep(Duration::from_millis(after)).await,
+                None => std::future::pending().await,
+            }
+            Ok(vec![ip.parse::<IpAddr>().unwrap()])
+        };
+        let ips = either_family("here.test", told(v4_ms, "192.0.2.1"), told(v6_ms, "2001:db8::1")).await;
+        ips.unwrap().iter().map(|ip| if ip.is_ipv4() { "v4" } else { "v6" }).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_family_is_waited_for_longer_than_the_other() {
+        assert_eq!(found(Some(5), Some(3)).await, ["v4", "v6"]);
+        // The packet got lost twice: each try takes a second.
+        assert_eq!(found(Some(2100), Some(5)).await, ["v4", "v6"]);
+        assert_eq!(found(None, Some(5)).await, ["v6"]);
+        assert_eq!(found(Some(5), Some(400)).await, ["v4", "v6"]);
+        assert_eq!(found(Some(5), Some(2100)).await, ["v4"]);
     }
 
     /// An answer as a server would write it: an alias, two SRV records and an address that comes along.

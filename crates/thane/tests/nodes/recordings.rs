@@ -112,6 +112,9 @@ impl Delegate for Nobody {
 async fn what_a_delegate_decides_cannot_be_recorded() {
     let directory = Directory::new("delegate");
     let path = directory.path("trace");
+    // An earlier recording stays where it is.
+    std::fs::write(&path, thane::recording::MAGIC).unwrap();
     let refused = builder("a").record(&path).delegate(Nobody).start().await.unwrap_err().to_string();
     assert!(refused.contains("cannot be recorded"), "{refused}");
+    assert_eq!(std::fs::read(&path).unwrap(), thane::recording::MAGIC);
 }
