@@ -113,8 +113,8 @@ async fn what_a_delegate_decides_cannot_be_recorded() {
     let directory = Directory::new("delegate");
     let path = directory.path("trace");
     // An earlier recording stays where it is.
-    std::fs::write(&path, thane::recording::MAGIC).unwrap();
+    fs::write(&path, thane::recording::MAGIC).unwrap();
     let refused = builder("a").record(&path).delegate(Nobody).start().await.unwrap_err().to_string();
     assert!(refused.contains("cannot be recorded"), "{refused}");
-    assert_eq!(std::fs::read(&path).unwrap(), thane::recording::MAGIC);
+    assert_eq!(fs::read(&path).unwrap(), thane::recording::MAGIC);
 }
