@@ -85,13 +85,10 @@ impl BroadcastQueue {
     }
 
     /// Queues a statement about `name`, replacing an older one about it.
-    pub(crate) fn queue_named(&mut self, name: &Arc<str>, message: Arc<[u8]>, op: Option<OpId>) {
-        self.queue_escorted(name, message, None, op);
-    }
-
-    /// The same with an `escort`: a message without which this one would be misunderstood. It travels in every packet with it, in front
+    ///
+    /// An `escort` is a message without which this one would be misunderstood. It travels in every packet with it, in front
     /// of it and behind it, because memberlist may handle the parts of a packet from the last to the first.
-    pub(crate) fn queue_escorted(
+    pub(crate) fn queue_named(
         &mut self,
         name: &Arc<str>,
         message: Arc<[u8]>,

@@ -62,7 +62,7 @@ pub(crate) struct Measured {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answered {
     pub(crate) at: Time,
-    /// [`u32::MAX`] for none, or for more than an hour.
+    /// The last one measured; [`u32::MAX`] for none, or for more than an hour.
     rtt_us: u32,
     pub(crate) way: AnswerWay,
 }
@@ -75,7 +75,13 @@ impl Answered {
         Self { at, rtt_us, way }
     }
 
+    /// The round trip of this very answer, if it came directly.
     pub(crate) fn rtt(&self) -> Option<Duration> {
+        self.usual_rtt().filter(|_| self.way == AnswerWay::Direct)
+    }
+
+    /// The last round trip that is still to be expected.
+    pub(crate) fn usual_rtt(&self) -> Option<Duration> {
         (self.rtt_us < u32::MAX).then(|| Duration::from_micros(self.rtt_us.into()))
     }
 }

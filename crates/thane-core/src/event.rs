@@ -185,7 +185,10 @@ pub struct ProbeFailure {
 pub struct Relay {
     /// Its name.
     pub name: Arc<str>,
-    /// It said, from the address at which it was asked, that it got no answer either. Members of old versions cannot say so.
+    /// It was asked to say so if it gets no answer either. If not, that it said nothing says nothing about it: members of old
+    /// versions cannot say so, and after a refused connection there is no time to wait for it.
+    pub asked_to_nack: bool,
+    /// It said, from the address at which it was asked, that it got no answer either.
     pub nacked: bool,
 }
 
@@ -218,6 +221,8 @@ pub enum AnswerWay {
     Direct,
     /// After others had been asked to ping for us; directly and late, or through one of them.
     Relayed,
+    /// Over TCP, to a ping that went both ways at the same moment. That says nothing about UDP.
+    Tcp,
     /// Only over TCP: UDP does not come through.
     TcpOnly,
 }

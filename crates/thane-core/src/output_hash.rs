@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::event::{Cause, Change, Event};
+use crate::event::{Cause, Change, Event, Path};
 use crate::output::Output;
 
 /// The hash so far. Its value means nothing by itself and may change between versions; it is for comparing runs.
@@ -76,6 +76,7 @@ impl OutputHash {
                 self.word(user.ltime);
                 self.bytes(user.name.as_bytes());
                 self.bytes(&user.payload);
+                self.word(u64::from(user.coalesce));
             }
             other @ Event::Query(_) => self.bytes(format!("{other:?}").as_bytes()),
         }
@@ -91,9 +92,29 @@ impl OutputHash {
         self.word(member.state as u64);
         self.word(u64::from(member.incarnation));
         self.word(member.status_ltime);
+        self.word(member.state_since.since_start().as_nanos() as u64);
+        let it = member.versions;
+        let (detector, delegate) = (
+            [it.protocol_min, it.protocol_max, it.protocol_current, 0],
+            [it.delegate_min, it.delegate_max, it.delegate_current, 0],
+        );
+        self.word(u64::from(u32::from_le_bytes(detector)) << 32 | u64::from(u32::from_le_bytes(delegate)));
+        if let Some(route) = &member.route {
+            self.addr(**route);
+        }
         match &change.cause {
             // A cluster that is learnt gives one a member, in large simulations very many.
-            Cause::Announced { incarnation, .. } => self.word(u64::from(*incarnation)),
+            Cause::Announced { incarnation, via } => {
+                self.word(u64::from(*incarnation));
+                match via {
+                    Path::Packet(from) => self.addr(*from),
+                    Path::PushPull(with) => {
+                        self.word(1);
+                        self.addr(*with);
+                    }
+                    Path::Local => self.word(2),
+                }
+            }
             cause => self.bytes(format!("{cause:?}").as_bytes()),
         }
     }
@@ -103,7 +124,8 @@ impl OutputHash {
             SocketAddr::V4(v4) => self.word(u64::from(v4.ip().to_bits()) << 16 | u64::from(v4.port())),
             SocketAddr::V6(v6) => {
                 self.bytes(&v6.ip().octets());
-                self.word(u64::from(v6.port()));
+                self.word(u64::from(v6.port()) << 32 | u64::from(v6.flowinfo()));
+                self.word(u64::from(v6.scope_id()));
             }
         }
     }

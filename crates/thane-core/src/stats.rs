@@ -78,8 +78,10 @@ counters! {
     streams_accepted,
     /// Streams refused because too many were open.
     streams_refused,
-    /// Streams that failed, ours and others'.
+    /// Streams that failed, ours and others', without those that only carry a ping.
     streams_failed,
+    /// Pings over TCP, of probes and of looks, that nobody answered. A refused connection is an answer of its machine.
+    tcp_pings_failed,
     /// Bytes written to streams.
     stream_bytes_sent,
     /// Bytes read from streams.

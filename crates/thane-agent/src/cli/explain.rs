@@ -119,6 +119,7 @@ fn last_answer(why: &Explanation, clock: &impl Fn(i64) -> String) -> Option<Stri
         Some(answered) => {
             let how = match (answered.way.as_str(), answered.rtt_ns) {
                 (_, Some(rtt)) => format!("round trip {}", span(duration(rtt))),
+                ("tcp", _) => "over TCP, which was tried together with UDP".to_owned(),
                 ("tcp-only", _) => "over TCP only, UDP did not come through".to_owned(),
                 _ => "late, or through another member".to_owned(),
             };

@@ -202,6 +202,7 @@ fn way_name(way: AnswerWay) -> &'static str {
     match way {
         AnswerWay::Direct => "direct",
         AnswerWay::Relayed => "relayed",
+        AnswerWay::Tcp => "tcp",
         AnswerWay::TcpOnly => "tcp-only",
     }
 }

@@ -70,7 +70,7 @@ fn every_recorded_trace_of_memberlist_is_ours_too() {
                     let (message, waiting) = (message(id, number(op, "len")), Some(op_of(id)));
                     match op["name"].as_str() {
                         Some(name) if kind == "queue_named" => {
-                            queue.queue_named(&name.into(), message, waiting);
+                            queue.queue_named(&name.into(), message, None, waiting);
                         }
                         _ => queue.queue(message, waiting),
                     }
@@ -163,12 +163,13 @@ fn the_oldest_of_equals_are_pruned_and_replaced_messages_are_finished() {
         queue.queue_named(
             &format!("node{at}").as_str().into(),
             message(&format!("m{at}"), 18),
+            None,
             Some(OpId(at)),
         );
     }
     assert_eq!(queue.prune(2), 2);
     assert_eq!(queue.take_finished(), [OpId(0), OpId(1)]);
-    queue.queue_named(&"node3".into(), message("m9", 18), Some(OpId(9)));
+    queue.queue_named(&"node3".into(), message("m9", 18), None, Some(OpId(9)));
     assert_eq!(
         queue.take_finished(),
         [OpId(3)],
@@ -192,8 +193,8 @@ fn a_packet_takes_no_more_parts_than_allowed() {
 #[test]
 fn an_escort_goes_in_front_and_behind_and_counts_with_its_message() {
     let mut queue = BroadcastQueue::new(Seed::from(0));
-    queue.queue_escorted(&"a".into(), message("m1", 10), Some(message("e1", 6)), Some(OpId(1)));
-    queue.queue_named(&"b".into(), message("m2", 20), None);
+    queue.queue_named(&"a".into(), message("m1", 10), Some(message("e1", 6)), Some(OpId(1)));
+    queue.queue_named(&"b".into(), message("m2", 20), None, None);
     // 10 + 2 × (6 + 2) bytes: longer than the other, which is what decides who comes first.
     assert_eq!(take(&mut queue, 2, 27, 4), ["m2"], "all of it must fit");
     assert_eq!(take(&mut queue, 2, 28, 4), ["e1", "m1", "e1"]);
@@ -204,7 +205,7 @@ fn an_escort_goes_in_front_and_behind_and_counts_with_its_message() {
     let mut out = vec![Arc::from(&[][..])];
     queue.take(2, 1000, 4, 6, &mut out);
     assert_eq!(out.len(), 4, "all of it within the number of parts");
-    queue.queue_named(&"a".into(), message("m3", 10), None);
+    queue.queue_named(&"a".into(), message("m3", 10), None, None);
     assert_eq!(queue.take_finished(), [OpId(1)]);
     assert_eq!(take(&mut queue, 2, 14, 4), ["m3"], "the escort went with the message that was replaced");
 }

@@ -84,7 +84,12 @@ impl Node {
     /// A member has answered a probe that left at `sent`.
     pub(super) fn note_answer(&mut self, target: &Arc<str>, sent: Time, way: AnswerWay) {
         if let Some(id) = self.table.find(target) {
-            let rtt = (way == AnswerWay::Direct).then(|| self.now.since(sent));
+            let rtt = match way {
+                AnswerWay::Direct => Some(self.now.since(sent)),
+                // It was only faster than the packet.
+                AnswerWay::Tcp => self.table[id].answered().and_then(Answered::usual_rtt),
+                AnswerWay::Relayed | AnswerWay::TcpOnly => None,
+            };
             self.table.aside(id).set_answered(Answered::new(self.now, rtt, way));
         }
     }

@@ -25,12 +25,16 @@ use crate::entry::Answered;
 use crate::event::{AnswerWay, Cause, Path, ProbeFailure, Relay, TcpProbe};
 use crate::member::State;
 use crate::notice::{Layer, Level};
+use crate::output::StreamId;
 use crate::table::MemberId;
 use crate::time::Time;
 use crate::timers::{Timer, TimerKey};
 
 /// Most members that are looked at at one time.
 pub(super) const LOOKS_MAX: usize = 32;
+/// Most connections of looks at one time. One that is open outlives its look for as long as any stream, so that a member that was
+/// paused can still write its answer; more than this can only be somebody who accuses members again and again.
+pub(super) const LOOK_STREAMS_MAX: usize = 4 * LOOKS_MAX;
 /// How often one look tries, at most.
 const TRIES_MAX: u32 = 6;
 /// Time from a refusal to the next try, as a part of the probe interval: a process that is restarted within it is never declared failed.
@@ -66,6 +70,8 @@ pub(super) struct Look {
     /// When the first of them was.
     refused_since: Time,
     relays: Vec<Relay>,
+    /// Its last connection, which may be over.
+    stream: Option<StreamId>,
     /// Nothing answered: it is not tried again.
     silent: bool,
 }
@@ -92,7 +98,7 @@ impl Node {
     /// How long an answer of this member is awaited before its absence is worth a look: a few of its usual round trips.
     pub(super) fn look_after(&self, id: MemberId) -> Duration {
         let longest = self.config.probe_timeout;
-        match self.table[id].answered().and_then(Answered::rtt) {
+        match self.table[id].answered().and_then(Answered::usual_rtt) {
             Some(rtt) => (rtt * 4).max(longest / 20).min(longest),
             None => longest / 4,
         }
@@ -207,6 +213,7 @@ impl Node {
             refusals: 0,
             refused_since: self.now,
             relays: Vec::new(),
+            stream: None,
             silent: false,
         };
         self.looks.insert(seq, look);
@@ -219,7 +226,7 @@ impl Node {
     pub(super) fn look_step(&mut self, seq: u32) {
         let Some(look) = self.looks.get(&seq) else { return };
         let Some(id) = self.table.find(&look.target).filter(|id| self.table[*id].is_live()) else {
-            self.looks.remove(&seq);
+            self.end_look(seq);
             return;
         };
         match look.stage {
@@ -230,7 +237,7 @@ impl Node {
             }
             // Neither a word nor a refusal: that is for the probes and the suspicion to judge.
             Stage::Waiting | Stage::Asking => {
-                self.looks.remove(&seq);
+                self.end_look(seq);
             }
             Stage::Refused => self.refusal_counts(seq, id),
         }
@@ -265,15 +272,24 @@ impl Node {
         if self.config.detector.silent_witnesses {
             self.ask_relays(seq, id);
         }
-        // The stream stays open for as long as any, so that a member that was paused can still write its answer.
-        self.dial(addr, Purpose::Look { seq, target }, self.config.tcp_timeout);
+        if self.look_streams() < LOOK_STREAMS_MAX {
+            let stream = self.dial(addr, Purpose::Look { seq, target }, self.config.tcp_timeout);
+            if let Some(look) = self.looks.get_mut(&seq) {
+                look.stream = Some(stream);
+            }
+        }
+    }
+
+    /// How many connections of looks there are, also of looks that are over.
+    pub(super) fn look_streams(&self) -> usize {
+        self.streams.values().filter(|stream| matches!(stream.purpose(), Purpose::Look { .. })).count()
     }
 
     /// The connection was refused. Its machine answers, so that packets have had their chance as well; yet they get a little more time.
     pub(super) fn look_refused(&mut self, seq: u32) {
         let Some(look) = self.looks.get(&seq).filter(|look| look.stage == Stage::Asking) else { return };
         if !self.config.detector.refusals {
-            self.looks.remove(&seq);
+            self.end_look(seq);
             return;
         }
         let Some(id) = self.table.find(&look.target) else { return };
@@ -287,17 +303,17 @@ impl Node {
         let relays = self.table.choose(&mut self.rng, self.config.indirect_checks, |other, entry| {
             other != own && other != id && entry.state == State::Alive
         });
+        let mut named = Vec::with_capacity(relays.len());
         for relay in &relays {
             // Where silence counts, it counts more if others say that they hear us, and that they hear nothing either.
             let nack = self.config.detector.silent_witnesses && self.sends_nacks(*relay);
             let message = self.encode_indirect_ping(seq, id, nack);
             let (to, checksum) = (self.table[*relay].reached_at(), self.checksum_for(*relay));
             self.send(to, checksum, &[message]);
+            named.push(Relay { name: self.table[*relay].name.clone(), asked_to_nack: nack, nacked: false });
         }
         if let Some(look) = self.looks.get_mut(&seq) {
-            let named =
-                relays.iter().map(|relay| Relay { name: self.table[*relay].name.clone(), nacked: false });
-            look.relays = named.collect();
+            look.relays = named;
         }
     }
 
@@ -374,10 +390,15 @@ impl Node {
 
     fn accuse_by_look(&mut self, seq: u32, id: MemberId, tcp: TcpProbe) {
         let Some(look) = self.looks.get(&seq) else { return };
+        let mut relays = look.relays.clone();
+        if tcp == TcpProbe::Refused {
+            // A nack would come long after the refusal counts.
+            relays.iter_mut().for_each(|relay| relay.asked_to_nack = false);
+        }
         let failure = ProbeFailure {
             sent: look.begun,
-            relays: look.relays.clone(),
-            nacks: 0,
+            nacks: relays.iter().filter(|relay| relay.nacked).count() as u32,
+            relays,
             tcp,
             health: self.awareness.score(),
         };
@@ -422,8 +443,7 @@ impl Node {
 
     /// An answer with a look's number, by packet or over TCP. Says whether it was one.
     pub(super) fn look_answered(&mut self, seq: u32, way: AnswerWay) -> bool {
-        let Some(look) = self.looks.remove(&seq) else { return false };
-        self.timers.cancel(look.timer);
+        let Some(look) = self.end_look(seq) else { return false };
         self.counters.looks_answered += 1;
         // Whether a packet came directly or through others cannot be told once they have been asked.
         let asked_others = look.tries > 1 || look.stage == Stage::Refused;
@@ -434,17 +454,37 @@ impl Node {
 
     /// The member is gone, or has spoken: there is nothing to look for.
     pub(super) fn look_over(&mut self, name: &str) {
-        self.looks.retain(|_, look| *look.target != *name);
+        self.end_looks(|look| *look.target == *name);
     }
 
     /// A packet from this address: whoever is there lives.
     pub(super) fn heard_from(&mut self, from: SocketAddr) {
-        self.looks.retain(|_, look| look.addr != from);
+        self.end_looks(|look| look.addr == from);
     }
 
     /// What was seen before a pause of ours proves nothing after it.
     pub(super) fn abandon_looks(&mut self) {
-        self.looks.clear();
+        self.end_looks(|_look| true);
+    }
+
+    fn end_looks(&mut self, is_over: impl Fn(&Look) -> bool) {
+        if !self.looks.is_empty() {
+            let over = self.looks.iter().filter(|(_, look)| is_over(look));
+            let over: Vec<u32> = over.map(|(seq, _)| *seq).collect();
+            for seq in over {
+                self.end_look(seq);
+            }
+        }
+    }
+
+    /// A connection that is not open yet is given up with the look.
+    fn end_look(&mut self, seq: u32) -> Option<Look> {
+        let look = self.looks.remove(&seq)?;
+        self.timers.cancel(look.timer);
+        if let Some(stream) = look.stream {
+            self.give_up_dialing(stream);
+        }
+        Some(look)
     }
 
     /// Declares a member failed that has refused us often enough, by the number of others that accuse it.

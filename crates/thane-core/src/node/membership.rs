@@ -4,6 +4,7 @@
 //! recorded transitions holds it in the tests.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use thane_wire::gossip::{Alive, Dead, Suspect, ip_bytes, ip_from_bytes};
@@ -232,7 +233,7 @@ impl Node {
         let mut message = Vec::with_capacity(96 + entry.meta.len());
         alive.encode(&mut message);
         let message = self.shared(&message);
-        self.statements.queue_named(&entry.name, message, op);
+        self.queue_statement(id, message, None, op);
     }
 
     /// Somebody else uses our name, or repeats what we said, or claims what we never said.
@@ -385,7 +386,7 @@ impl Node {
         let mut message = Vec::new();
         suspect.encode(&mut message);
         let message = self.shared(&message);
-        self.statements.queue_named(&self.table[id].name, message, None);
+        self.queue_statement(id, message, None, None);
     }
 
     fn clear_suspicion(&mut self, id: MemberId) {
@@ -492,7 +493,22 @@ impl Node {
         let message = self.shared(&message);
         let escort =
             if self.table[id].status == Some(Status::Leaving) { self.leave_intent_held(id) } else { None };
-        self.statements.queue_escorted(&self.table[id].name, message, escort, op);
+        self.queue_statement(id, message, escort, op);
+    }
+
+    /// Queues a statement about a member, in the place of what was to be said about it before. There is one for each member, and for
+    /// each that was forgotten before all was said; so the queue keeps to the limit of members too.
+    fn queue_statement(
+        &mut self,
+        id: MemberId,
+        message: Arc<[u8]>,
+        escort: Option<Arc<[u8]>>,
+        op: Option<OpId>,
+    ) {
+        self.statements.queue_named(&self.table[id].name, message, escort, op);
+        if self.statements.len() > MEMBERS_MAX {
+            self.counters.broadcasts_pruned += self.statements.prune(MEMBERS_MAX) as u64;
+        }
     }
 
     fn bury(&mut self, id: MemberId, dead: &Dead<'_>, cause: Cause) {

@@ -4,7 +4,7 @@ use super::Node;
 use super::asking::ASKED_MAX;
 use super::gossip::QUEUE_SURGE;
 use super::keys::PERSISTING_MAX;
-use super::look::LOOKS_MAX;
+use super::look::{LOOK_STREAMS_MAX, LOOKS_MAX};
 use super::membership::REMINDED_MAX;
 use super::packets::RELAYED_PINGS_MAX;
 use super::queries::{QUERIES_REMEMBERED_MAX, UNANSWERED_MAX};
@@ -29,12 +29,13 @@ pub struct Occupancy {
 impl Node {
     /// Everything that grows with what others send, beside its limit. Looking costs a pass over the open streams.
     pub fn occupancy(&self) -> impl Iterator<Item = Occupancy> + use<> {
-        let surge = QUEUE_SURGE * self.queue_depth_max();
+        let surge = self.queue_depth_max().saturating_mul(QUEUE_SURGE);
         let (event_times, event_bytes) = self.event_buffer.held();
         let (watched, trials) = self.steadiness.held();
         let (lost, lost_asked) = self.rejoin.held();
         [
             ("members", self.table.len(), MEMBERS_MAX),
+            ("queued statements", self.statements.len(), MEMBERS_MAX),
             ("queued intents", self.intents.len(), surge),
             ("queued user events", self.events.len(), surge),
             ("queued queries", self.queries.len(), surge),
@@ -43,6 +44,8 @@ impl Node {
             ("looks", self.looks.len(), LOOKS_MAX),
             ("members watched", watched, WATCHED_MAX),
             ("trials", trials, TRIALS_MAX),
+            ("connections of looks", self.look_streams(), LOOK_STREAMS_MAX),
+            ("members to be pruned", self.awaiting_prune.len(), MEMBERS_MAX),
             ("members reminded", self.reminded.len(), REMINDED_MAX),
             ("remembered intents", self.recent_intents.len(), RECENT_INTENTS_MAX),
             ("remembered times of user events", event_times, self.config.event_buffer_size),

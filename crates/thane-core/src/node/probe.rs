@@ -232,7 +232,10 @@ impl Node {
             let message = self.encode_indirect_ping(seq, target_id, nack);
             let (to, checksum) = (self.table[*relay].reached_at(), self.checksum_for(*relay));
             self.send_with_gossip(to, checksum, message);
-            asked.push((to, Relay { name: self.table[*relay].name.clone(), nacked: false }));
+            asked.push((
+                to,
+                Relay { name: self.table[*relay].name.clone(), asked_to_nack: nack, nacked: false },
+            ));
         }
         if let Some(probe) = &mut self.prober.current {
             probe.relays = asked;

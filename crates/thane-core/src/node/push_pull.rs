@@ -175,7 +175,7 @@ impl Node {
         if self.catching_up {
             self.table.expect(remote.header.nodes);
         }
-        let mut fitting = 0;
+        let (mut fitting, mut has_others) = (0, false);
         let mut misfit: Option<Arc<str>> = None;
         for record in remote.nodes() {
             match record {
@@ -184,6 +184,7 @@ impl Node {
                 }
                 Ok(record) => {
                     fitting += 1;
+                    has_others |= *record.name != *own_name;
                     self.merge_record(&record, &own_name, via);
                 }
                 Err(error) => self.drop_message(Layer::Memberlist, "record_dropped", || {
@@ -205,7 +206,8 @@ impl Node {
         if !remote.user_state.is_empty() {
             self.merge_user_state(peer, remote, is_history);
         }
-        self.has_cluster = true;
+        // An address of others may have become our own: then we have met ourselves.
+        self.has_cluster |= has_others;
         Ok(())
     }
 

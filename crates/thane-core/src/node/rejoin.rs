@@ -137,7 +137,7 @@ impl Node {
     }
 
     /// Whether this is where others reach us, on any network.
-    fn is_own_address(&self, addr: SocketAddr) -> bool {
+    pub(super) fn is_own_address(&self, addr: SocketAddr) -> bool {
         addr == self.config.advertise || self.config.networks.iter().any(|network| network.addr == addr)
     }
 

@@ -65,7 +65,7 @@ impl Node {
         if matches!(self.seeds.step, Step::LookingUp) {
             // Names often stand for all members, and so for us.
             let others: Vec<SocketAddr> =
-                addrs.iter().copied().filter(|addr| *addr != self.config.advertise).collect();
+                addrs.iter().copied().filter(|addr| !self.is_own_address(*addr)).collect();
             let replay = if self.seeds.has_met_others { Replay::Old } else { Replay::Ignore };
             if others.is_empty() {
                 self.seeds_pause("they stand for no address but our own");

@@ -206,7 +206,7 @@ impl Node {
     /// Queues a Serf message (its own type byte first) for gossip.
     pub(super) fn queue_serf(&mut self, queue: Queue, message: &[u8], op: Option<OpId>) {
         let message = self.shared(&frame(message));
-        let surge = QUEUE_SURGE * self.queue_depth_max();
+        let surge = self.queue_depth_max().saturating_mul(QUEUE_SURGE);
         let queue = match queue {
             Queue::Intents => &mut self.intents,
             Queue::Queries => &mut self.queries,
@@ -366,8 +366,9 @@ impl Node {
         if self.table[id].status == Some(Status::Leaving) {
             let wait = self.config.broadcast_timeout + self.config.leave_propagate_delay;
             let name = self.table[id].name.clone();
-            self.awaiting_prune.insert(name.clone());
-            self.timers.set(self.now + wait, Timer::PruneWait { name });
+            if self.awaiting_prune.insert(name.clone()) {
+                self.timers.set(self.now + wait, Timer::PruneWait { name });
+            }
         } else {
             self.erase_unless_live(id);
         }

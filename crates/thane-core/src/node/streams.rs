@@ -63,10 +63,19 @@ impl Stream {
 impl Node {
     // ---- outbound ----
 
-    pub(super) fn dial(&mut self, to: SocketAddr, purpose: Purpose, allowed: Duration) {
+    pub(super) fn dial(&mut self, to: SocketAddr, purpose: Purpose, allowed: Duration) -> StreamId {
         self.counters.streams_dialed += 1;
         let id = self.add_stream(to, purpose, Role::Dialer, allowed);
         self.outputs.push_back(Output::Dial { stream: id, to, timeout: allowed });
+        id
+    }
+
+    /// Closes a stream of ours that is not open yet; others go on.
+    pub(super) fn give_up_dialing(&mut self, id: StreamId) {
+        if self.streams.get(&id).is_some_and(|stream| !stream.connected) {
+            self.take_stream(id);
+            self.close(id);
+        }
     }
 
     fn add_stream(&mut self, peer: SocketAddr, purpose: Purpose, role: Role, allowed: Duration) -> StreamId {
@@ -269,7 +278,7 @@ impl Node {
             (Purpose::Look { seq, .. }, StreamMessage::Ack(body)) => {
                 self.close(id);
                 if Ack::decode(&body).is_ok_and(|ack| ack.seq == *seq) {
-                    self.look_answered(*seq, AnswerWay::TcpOnly);
+                    self.look_answered(*seq, AnswerWay::Tcp);
                 }
             }
             (Purpose::PushPull { op, .. }, _) => {
@@ -369,7 +378,7 @@ impl Node {
         match &stream.purpose {
             Purpose::PushPull { op, .. } => self.exchange_over(stream, *op, Err(error)),
             // A probe's silence is judged at its deadline, a look's not at all.
-            Purpose::Ping { .. } | Purpose::Look { .. } => self.counters.streams_failed += 1,
+            Purpose::Ping { .. } | Purpose::Look { .. } => self.counters.tcp_pings_failed += 1,
             Purpose::Inbound => {}
         }
     }

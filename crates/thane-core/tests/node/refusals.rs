@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use thane_core::{Cause, Config, Detector, State, StreamFailure, TcpProbe};
+use thane_core::{AnswerWay, Cause, Config, Detector, State, StreamFailure, TcpProbe};
 use thane_wire::gossip::{Ack, Message, Nack};
 
 use super::net::{Net, lan};
@@ -88,6 +88,7 @@ fn a_refusal_asks_others_then_accuses_and_tells_witnesses_directly() {
     let evidence = bench.node.evidence("b");
     let Cause::ProbeFailed(failure) = &evidence.last().unwrap().cause else { panic!("{evidence:?}") };
     assert_eq!((failure.tcp, failure.relays.len()), (TcpProbe::Refused, 3));
+    assert!(failure.relays.iter().all(|relay| !relay.asked_to_nack), "their silence says nothing");
     let told = accusations(&mut bench);
     assert_eq!(told.len(), 6, "{told:?}");
     assert!(told.iter().all(|(to, message)| *to != addr_of(2) && *message == suspect("b", 1, "a")));
@@ -182,6 +183,88 @@ fn who_hears_an_accusation_from_the_accuser_looks_and_tells_the_accused() {
     let counters = bench.node.counters();
     assert_eq!((counters.looks, counters.looks_answered), (1, 1));
     assert!(bench.node.evidence("b").iter().all(|piece| !matches!(piece.cause, Cause::ProbeFailed(_))));
+}
+
+/// An accusation of `b` begins a look, which is answered over TCP before the packet comes back.
+#[test]
+fn an_answer_over_tcp_that_was_only_faster_says_nothing_about_udp() {
+    let mut bench = knowing(prober(), &[VERSIONS; 9]);
+    let ping_b = |bench: &mut Bench| loop {
+        let (target, seq) = next_ping(bench);
+        if target == addr_of(2) {
+            return seq;
+        }
+        bench.tell(&ack(seq));
+    };
+    let seq = ping_b(&mut bench);
+    bench.run(ms(1));
+    bench.tell(&ack(seq));
+    assert_eq!(bench.node.last_answer("b").unwrap().way, AnswerWay::Direct);
+    bench.clear();
+    bench.tell_from(addr_of(3), &suspect("b", 1, "c"));
+    bench.run(ms(26));
+    let [(stream, _)] = bench.dials[..] else { panic!("one dial: {:?}", bench.dials) };
+    let look = bench.take_messages().into_iter().find_map(|(to, message)| match Message::decode(&message) {
+        Ok(Message::Ping(ping)) if to == addr_of(2) => Some(ping.seq),
+        _ => None,
+    });
+    bench.node.handle_stream_connected(bench.now, stream);
+    bench.node.handle_stream_data(bench.now, stream, &ack(look.unwrap()));
+    let answer = bench.node.last_answer("b").unwrap();
+    assert_eq!((answer.at, answer.way, answer.rtt), (bench.now, AnswerWay::Tcp, None));
+    bench.tell(&alive("b", 2, addr_of(2)));
+    bench.clear();
+    // Its round trip is known as before: the next ping that gets lost is noticed as soon.
+    ping_b(&mut bench);
+    bench.dials.clear();
+    bench.run(ms(26));
+    assert_eq!(bench.dials.len(), 1);
+}
+
+fn look_connections(bench: &Bench) -> usize {
+    bench.node.occupancy().find(|it| it.what == "connections of looks").unwrap().held
+}
+
+#[test]
+fn a_connection_that_is_not_open_ends_with_its_look() {
+    let mut bench = knowing(listener(), &[VERSIONS; 30]);
+    bench.tell_from(addr_of(3), &suspect("b", 1, "c"));
+    bench.run(ms(26));
+    assert_eq!((bench.dials.len(), look_connections(&bench)), (1, 1));
+    bench.tell_from(addr_of(2), &ping("a", 5));
+    assert_eq!(look_connections(&bench), 0);
+    // An open one waits for its answer, which a member may give after a pause, as long as others do.
+    bench.tell_from(addr_of(4), &suspect("c", 1, "d"));
+    bench.dials.clear();
+    bench.run(ms(26));
+    let [(stream, _)] = bench.dials[..] else { panic!("one dial: {:?}", bench.dials) };
+    bench.node.handle_stream_connected(bench.now, stream);
+    bench.run(ms(5_000));
+    assert_eq!(look_connections(&bench), 1);
+    bench.run(ms(6_000));
+    assert_eq!(look_connections(&bench), 0);
+    // Nothing is wrong with our streams because a member was silent.
+    let counters = bench.node.counters();
+    assert_eq!((counters.streams_failed, counters.tcp_pings_failed), (0, 1));
+}
+
+/// The accused is paused: its machine accepts, and nobody answers.
+#[test]
+fn however_often_a_member_is_accused_connections_to_it_are_few() {
+    let mut bench = knowing(listener(), &[VERSIONS; 30]);
+    let (mut dials, mut most) = (0, 0);
+    for incarnation in 1..350 {
+        bench.tell_from(addr_of(3), &suspect("b", incarnation, "c"));
+        bench.run(ms(26));
+        for (stream, _) in std::mem::take(&mut bench.dials) {
+            bench.node.handle_stream_connected(bench.now, stream);
+            dials += 1;
+        }
+        bench.tell_from(addr_of(3), &alive("b", incarnation + 1, addr_of(2)));
+        most = most.max(look_connections(&bench));
+    }
+    assert_eq!((dials, most), (128, 128));
+    assert!(bench.node.occupancy().all(|it| it.held <= it.limit));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Finding the cluster by names when nobody else is left (SF-305, SF-605).
 
-use thane_core::{Replay, Status};
+use thane_core::{Network, Replay, Status};
 
 use super::net::{Net, lan};
 use super::support::ms;
@@ -59,6 +59,17 @@ fn a_name_that_stands_for_us_alone_is_no_way_to_others() {
     assert!(asked(&mut net, 0), "at once");
     answer(&mut net, 0, &[0]);
     assert!(net.nodes[0].noticed("seeds_failed"));
+    // On none of its networks.
+    let mut config = lan(0);
+    let at = "192.0.2.7:7946".parse().unwrap();
+    config.networks = vec![Network { name: "site".to_owned(), addr: at }];
+    let mut multihomed = Net::new([config]);
+    multihomed.nodes[0].node.seeds_changed(multihomed.now, 1);
+    multihomed.pump();
+    multihomed.nodes[0].node.handle_seeds_looked_up(multihomed.now, &[at]);
+    multihomed.pump();
+    assert!(multihomed.nodes[0].noticed("seeds_failed"));
+    assert_eq!(multihomed.nodes[0].node.counters().streams_dialed, 0);
     let longest = (0..12).map(|_| {
         let pause = next_lookup(&mut net, 0, 200_000).expect("for ever");
         answer(&mut net, 0, &[]);

@@ -45,7 +45,7 @@ pub struct Answered {
     pub at_ns: i64,
     /// The round trip, if it was a direct one.
     pub rtt_ns: Option<i64>,
-    /// `direct`, `relayed` or `tcp-only`.
+    /// `direct`, `relayed`, `tcp` or `tcp-only`.
     pub way: String,
 }
 

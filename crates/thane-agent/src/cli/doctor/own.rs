@@ -204,8 +204,8 @@ fn queues(view: &View) -> Vec<Finding> {
         .collect()
 }
 
-/// State exchanges and joins go over TCP. Probes do not while UDP comes through, so that a closed TCP port fails nobody and is
-/// seen in these alone.
+/// State exchanges and joins go over TCP. A closed TCP port fails nobody, since pings come through over UDP, and is seen in these
+/// alone. (Pings over TCP are counted apart: a member that is paused answers none, and its port is open.)
 fn streams(view: &View) -> Option<Finding> {
     let count = view.number("recent", "streams_failed");
     if count < STREAMS_FAILED_MIN {

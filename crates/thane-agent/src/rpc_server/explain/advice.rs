@@ -74,7 +74,7 @@ fn by_probe(failure: &ProbeFailure, name: &str, addr: std::net::SocketAddr) -> V
             format!("Look whether the process of {name} runs and {addr} is open for UDP and TCP.")
         }
     }];
-    if (failure.nacks as usize) < failure.relays.len() {
+    if failure.relays.iter().any(|relay| relay.asked_to_nack && !relay.nacked) {
         advice.push(
             "Some of those who were asked said nothing: packets may be lost on the way, or they are in trouble too. \
              'thane doctor' looks for more."

@@ -27,10 +27,18 @@ fn each_cause_has_a_sentence_and_a_kind() {
         let relays: Vec<Relay> = ["c", "d", "e"][..relays]
             .iter()
             .zip(0..)
-            .map(|(name, at)| Relay { name: (*name).into(), nacked: at < nacks })
+            .map(|(name, at)| Relay { name: (*name).into(), asked_to_nack: true, nacked: at < nacks })
             .collect();
         Cause::ProbeFailed(ProbeFailure { sent: Time::ZERO, relays, nacks, tcp, health })
     };
+    let not_asked = |name: &str| Relay { name: name.into(), asked_to_nack: false, nacked: false };
+    let looked = Cause::ProbeFailed(ProbeFailure {
+        sent: Time::ZERO,
+        relays: vec![not_asked("c"), not_asked("d")],
+        nacks: 0,
+        tcp: TcpProbe::Refused,
+        health: 0,
+    });
     let via = packet("10.0.0.2:7946");
     let expired = Cause::SuspicionExpired {
         accusers: vec!["a".into(), "b".into()],
@@ -80,6 +88,13 @@ fn each_cause_has_a_sentence_and_a_kind() {
             State::Suspect,
             "probe-failed",
             "no answer to a's own probe: none to a ping over UDP; c heard nothing either, and d and e said nothing at all, when asked to probe it for us; no answer over TCP; a's own health score was 2 then",
+        ),
+        (
+            looked,
+            Some(State::Alive),
+            State::Suspect,
+            "probe-failed",
+            "no answer to a's own probe: none to a ping over UDP; none through c and d; TCP was refused",
         ),
         (
             probe(0, 0, TcpProbe::NotTried, 0),

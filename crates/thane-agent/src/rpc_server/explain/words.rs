@@ -83,9 +83,12 @@ fn heard(via: Path, people: &People) -> String {
 }
 
 fn probe_failed(failure: &ProbeFailure, own: &str) -> String {
-    let (nacked, silent): (Vec<&Relay>, Vec<&Relay>) = failure.relays.iter().partition(|relay| relay.nacked);
-    let relays = match (&nacked[..], &silent[..]) {
-        ([], []) => "nobody else could be asked".to_owned(),
+    let (asked, unasked): (Vec<&Relay>, Vec<&Relay>) =
+        failure.relays.iter().partition(|relay| relay.asked_to_nack || relay.nacked);
+    let (nacked, silent): (Vec<&Relay>, Vec<&Relay>) = asked.into_iter().partition(|relay| relay.nacked);
+    let mut relays = match (&nacked[..], &silent[..]) {
+        ([], []) if unasked.is_empty() => "nobody else could be asked".to_owned(),
+        ([], []) => String::new(),
         ([], silent) => format!("{} said nothing at all when asked to probe it for us", names(silent)),
         (nacked, []) => format!("{} heard nothing either when asked to probe it for us", names(nacked)),
         (nacked, silent) => format!(
@@ -94,6 +97,10 @@ fn probe_failed(failure: &ProbeFailure, own: &str) -> String {
             names(silent)
         ),
     };
+    if !unasked.is_empty() {
+        let and = if relays.is_empty() { "" } else { ", and " };
+        relays += &format!("{and}none through {}", names(&unasked));
+    }
     let tcp = match failure.tcp {
         TcpProbe::NotTried => "TCP was not tried",
         TcpProbe::Refused => "TCP was refused",
