@@ -132,6 +132,11 @@ pub struct Config {
 
 /// Largest user event limit that may be configured, in bytes. (Serf: `serf.go`, `UserEventSizeLimit`.)
 pub const USER_EVENT_BYTES_MAX: usize = 9216;
+/// The longest span of time in the settings, about 292 years: what Serf's own can hold. Products of spans and factors stay
+/// far below what a [`Duration`] holds.
+const SPAN_MAX: Duration = Duration::from_nanos(i64::MAX as u64);
+/// The most that a multiplier, or a number of members to turn to at once, may be.
+const FACTOR_MAX: u64 = 10_000;
 /// Longest name, in bytes: it must fit several times into one packet.
 pub const NAME_BYTES_MAX: usize = 255;
 
@@ -294,6 +299,9 @@ impl Config {
         for (field, value) in at_least_one {
             check(value >= 1, field, value.to_string(), "must be at least 1");
         }
+        for (field, value) in self.factors() {
+            check(value <= FACTOR_MAX, field, value.to_string(), "must be at most 10000");
+        }
         check(
             (512..=65_000).contains(&self.udp_buffer_size),
             "udp_buffer_size",
@@ -314,7 +322,45 @@ impl Config {
         ] {
             check(!span.is_zero(), field, format!("{span:?}"), "must be longer than zero");
         }
+        for (field, span) in self.spans() {
+            check(span <= SPAN_MAX, field, format!("{span:?}"), "must be at most 292 years");
+        }
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// All settings by which something else is multiplied, and numbers of members to turn to.
+    fn factors(&self) -> [(&'static str, u64); 7] {
+        [
+            ("retransmit_mult", self.retransmit_mult.into()),
+            ("suspicion_mult", self.suspicion_mult.into()),
+            ("suspicion_max_timeout_mult", self.suspicion_max_timeout_mult.into()),
+            ("awareness_max_multiplier", self.awareness_max_multiplier.into()),
+            ("query_timeout_mult", self.query_timeout_mult.into()),
+            ("indirect_checks", self.indirect_checks as u64),
+            ("gossip_nodes", self.gossip_nodes as u64),
+        ]
+    }
+
+    /// All settings that are spans of time.
+    fn spans(&self) -> [(&'static str, Duration); 16] {
+        [
+            ("tcp_timeout", self.tcp_timeout),
+            ("push_pull_interval", self.push_pull_interval),
+            ("probe_interval", self.probe_interval),
+            ("probe_timeout", self.probe_timeout),
+            ("gossip_interval", self.gossip_interval),
+            ("gossip_to_the_dead_time", self.gossip_to_the_dead_time),
+            ("dead_node_reclaim_time", self.dead_node_reclaim_time),
+            ("broadcast_timeout", self.broadcast_timeout),
+            ("leave_propagate_delay", self.leave_propagate_delay),
+            ("reap_interval", self.reap_interval),
+            ("reconnect_interval", self.reconnect_interval),
+            ("reconnect_timeout", self.reconnect_timeout),
+            ("tombstone_timeout", self.tombstone_timeout),
+            ("flap_timeout", self.flap_timeout),
+            ("recent_intent_timeout", self.recent_intent_timeout),
+            ("queue_check_interval", self.queue_check_interval),
+        ]
     }
 
     fn check_networks(&self, check: &mut impl FnMut(bool, &'static str, String, &'static str)) {

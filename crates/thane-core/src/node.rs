@@ -686,6 +686,9 @@ impl Node {
         self.abandon_looks();
         self.abandon_trials();
         self.excuse_suspects(late);
+        if let Some(held) = &mut self.held {
+            held.excused += late;
+        }
         self.push_pull_with_somebody();
     }
 

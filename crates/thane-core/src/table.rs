@@ -302,8 +302,8 @@ impl Table {
         k: usize,
         wanted: impl Fn(MemberId, &Entry) -> bool,
     ) -> Vec<MemberId> {
-        let mut chosen: Vec<MemberId> = Vec::with_capacity(k);
-        if self.ring.len() > 8 * k {
+        let mut chosen: Vec<MemberId> = Vec::with_capacity(k.min(self.ring.len()));
+        if self.ring.len() / 8 > k {
             for _ in 0..4 * k {
                 let id = self.ring[rng.below(self.ring.len())];
                 if !chosen.contains(&id) && wanted(id, &self[id]) {

@@ -8,6 +8,8 @@
 //! whole process that is starved or blocked finds its socket full first. So a probe whose time ran out meanwhile is dropped without a
 //! verdict, no suspicion ends meanwhile, and each suspect gets that time back.
 
+use std::time::Duration;
+
 use super::Node;
 use crate::time::Time;
 
@@ -15,6 +17,8 @@ use crate::time::Time;
 #[derive(Debug)]
 pub(super) struct Held {
     since: Time,
+    /// What of that time suspects have been given back already, because we were paused as well.
+    pub(super) excused: Duration,
     /// A round of gossip fell due.
     gossip: bool,
     /// A state exchange fell due.
@@ -26,11 +30,11 @@ impl Node {
     /// driver. Saying so again changes nothing.
     pub fn handle_sends_held(&mut self, now: Time) {
         let since = self.now;
+        self.held.get_or_insert(Held { since, excused: Duration::ZERO, gossip: false, push_pull: false });
         self.advance(now);
         // What is being looked at cannot be asked, and cannot have heard us.
         self.abandon_looks();
         self.abandon_trials();
-        self.held.get_or_insert(Held { since, gossip: false, push_pull: false });
         self.settle();
     }
 
@@ -43,7 +47,7 @@ impl Node {
                     self.awareness.apply(1);
                     self.abandon_probe();
                 }
-                self.excuse_suspects(self.now.since(held.since));
+                self.excuse_suspects(self.now.since(held.since).saturating_sub(held.excused));
             }
             self.resume_probe(held.since);
             if held.gossip {

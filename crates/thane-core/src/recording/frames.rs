@@ -1,5 +1,7 @@
 //! The file: entries, each with its length before it and a checksum behind it that covers the one before as well.
 
+use std::time::Duration;
+
 use crc32fast::Hasher;
 
 use super::values::{Malformed, Reader, Value, malformed};
@@ -18,6 +20,8 @@ const OUTPUTS: u8 = 2;
 const END: u8 = 3;
 
 const CHECKSUM_BYTES: usize = 4;
+/// No node runs longer. Far below the end of the clock, where what is due a while from now would be due at once, again and again.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 /// What an entry says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -283,7 +287,10 @@ fn read_entry(body: &[u8], last: Time) -> Result<Entry, Malformed> {
     let entry = match reader.byte()? {
         INPUT => {
             let since = u64::get(&mut reader)?;
-            let at = last + std::time::Duration::from_nanos(since);
+            let at = last + Duration::from_nanos(since);
+            if at.since_start() > LONGEST {
+                return malformed("it is more than a hundred years after the start");
+            }
             Entry::Input { at, input: Input::get(&mut reader)? }
         }
         OUTPUTS => {

@@ -236,6 +236,23 @@ fn what_was_cut_off_is_read_up_to_there() {
 }
 
 #[test]
+fn no_recording_lasts_longer_than_a_node_can() {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    for (after, is_read) in [(90 * YEAR, true), (101 * YEAR, false), (Time::NEVER.since_start(), false)] {
+        let mut file = Vec::new();
+        let mut recorder = Recorder::new(&header(), &mut file);
+        recorder.input(Time::ZERO + after, &Input::Timeout, &mut file);
+        recorder.end(End::Stopped, &mut file);
+        match read(&file) {
+            Ok(_entries) => assert!(is_read, "{after:?}"),
+            Err(error) => {
+                assert!(!is_read && matches!(error, RecordingError::Malformed { .. }), "{after:?}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn other_files_are_told_apart() {
     assert_eq!(read(b"").unwrap_err(), RecordingError::NotARecording);
     assert_eq!(read(b"alive: node 127.0.0.1:7946\n").unwrap_err(), RecordingError::NotARecording);

@@ -90,3 +90,29 @@ fn our_own_rules_conclude_nothing_from_what_was_missed() {
     bench.run(ms(30_000));
     assert_eq!(state(&bench, addr_of(4)), State::Dead, "and no more than that");
 }
+
+/// A process that is stopped often finds its socket full first: the same time is lost in both ways, and given back once.
+#[test]
+fn a_pause_while_packets_do_not_leave_is_given_back_once() {
+    for held_first in [true, false] {
+        let (mut bench, ..) = pinging_into_a_full_socket(Detector::thane());
+        if !held_first {
+            resume(&mut bench);
+            bench.node.handle_timeout(bench.now);
+        }
+        bench.tell(&suspect("d", 1, "c"));
+        let ends = bench.node.suspicion_ends("d").unwrap();
+        let stopped = bench.now;
+        bench.now = bench.node.poll_timeout().max(bench.now) + ms(60_000);
+        if held_first {
+            bench.node.handle_timeout(bench.now);
+        }
+        bench.node.handle_sends_held(bench.now);
+        bench.collect();
+        assert_eq!(bench.node.counters().pauses, 1);
+        bench.run(ms(500));
+        resume(&mut bench);
+        let given = bench.node.suspicion_ends("d").unwrap().since(ends);
+        assert_eq!(given, bench.now.since(stopped), "held first: {held_first}");
+    }
+}

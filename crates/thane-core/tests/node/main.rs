@@ -20,6 +20,7 @@ mod rebirth;
 mod refusals;
 mod seeds;
 mod serf_rules;
+mod settings;
 mod steady;
 mod support;
 mod transitions;
