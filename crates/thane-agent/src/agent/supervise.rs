@@ -28,6 +28,8 @@ const LAST_EVENTS_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long the node may take to say how it is when the process is told to quit. It may be what hangs.
 const QUIT_STATS_LIMIT: Duration = Duration::from_secs(1);
+/// How long an agent that quits waits until its files are written.
+const QUIT_SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
 
 /// What to do when nobody could be joined.
 const UNREACHABLE: &str = "Is an agent running there, with the same -encrypt? The address is its 'Bind addr', not its \
@@ -134,6 +136,8 @@ impl Supervisor<'_> {
         // Whatever was held back until now is shown, on every way out.
         self.log.open_gate();
         if matches!(end, End::Quit) {
+            // What waits for the disk, of a recording above all, is what somebody who quits an agent wants to look at.
+            _ = timeout(QUIT_SHUTDOWN_LIMIT, self.running.agent.node.shutdown()).await;
             return Exit::Quit;
         }
         self.stop().await;

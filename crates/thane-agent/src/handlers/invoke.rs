@@ -155,10 +155,13 @@ async fn run_command(
     let grace_ends = Instant::now() + TERMINATE_GRACE;
     let is_finished = timeout_at(grace_ends, &mut finished).await.is_ok();
     // Those of its processes that closed its output may still be there.
-    while Instant::now() < grace_ends && group.is_alive().await {
+    while group.is_alive().await {
+        if Instant::now() >= grace_ends {
+            group.kill().await;
+            break;
+        }
         sleep(GROUP_CHECK_INTERVAL).await;
     }
-    group.kill().await;
     if !is_finished {
         // Whether its output is closed by now or not, nobody reads it any more.
         _ = timeout(KILL_GRACE, &mut finished).await;

@@ -215,6 +215,7 @@ pub(super) fn text(totals: &Totals, reading: &Reading, missed: u64, dropped: &[(
         ("streams_overflowed", io.streams_overflowed),
         ("snapshot_records_lost", io.snapshot_records_lost),
         ("events_missed", io.events_missed),
+        ("inputs_unrecorded", io.inputs_unrecorded),
     ] {
         let help = format!("{} Between the node and the operating system.", sentence(name));
         text.family(&format!("thane_io_{name}_total"), "counter", &help, [(&[][..], value)]);

@@ -83,6 +83,9 @@ async fn readings(node: &Node) -> Readings {
         ("io_receive_errors", io.receive_errors),
         ("io_accept_errors", io.accept_errors),
         ("io_streams_overflowed", io.streams_overflowed),
+        ("io_snapshot_records_lost", io.snapshot_records_lost),
+        ("io_events_missed", io.events_missed),
+        ("io_inputs_unrecorded", io.inputs_unrecorded),
         ("agent_handler_events_dropped", losses::HANDLER_EVENTS.total()),
         ("agent_rpc_records_dropped", losses::RPC_RECORDS.total()),
     ]);

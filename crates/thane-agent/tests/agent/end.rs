@@ -1,6 +1,7 @@
 //! How an agent ends: signals, leaves over RPC, exit codes.
 
 use serde_json::json;
+use thane::recording::{End, Recording};
 use thane_wire::rpc::Request;
 
 use crate::harness::Agent;
@@ -107,4 +108,20 @@ fn a_leave_goes_on_when_its_client_has_gone_and_joins_are_refused_meanwhile() {
     );
     let (status, output) = second.wait();
     assert_eq!(status.code(), Some(0), "{output}");
+}
+
+/// Whoever quits an agent wants to see what it did: the recording is whole.
+#[test]
+fn an_agent_that_quits_ends_its_recording_first() {
+    let path = std::env::temp_dir().join(format!("thane-quit-{}", std::process::id()));
+    let agent = Agent::start(&["-node=alone", &format!("-record={}", path.display())]);
+    agent.signal("QUIT");
+    let (status, output) = agent.wait();
+    let file = std::fs::read(&path);
+    drop(std::fs::remove_file(&path));
+    assert_eq!(status.code(), Some(2), "{output}");
+    let file = file.unwrap();
+    let mut recording = Recording::open(&file).unwrap();
+    while recording.next_entry().unwrap().is_some() {}
+    assert_eq!(recording.end(), Some(End::Stopped));
 }
