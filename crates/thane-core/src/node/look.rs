@@ -393,7 +393,9 @@ impl Node {
         let mut relays = look.relays.clone();
         if tcp == TcpProbe::Refused {
             // A nack would come long after the refusal counts.
-            relays.iter_mut().for_each(|relay| relay.asked_to_nack = false);
+            for relay in &mut relays {
+                relay.asked_to_nack = false;
+            }
         }
         let failure = ProbeFailure {
             sent: look.begun,
