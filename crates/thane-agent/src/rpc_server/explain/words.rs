@@ -99,7 +99,7 @@ fn probe_failed(failure: &ProbeFailure, own: &str) -> String {
     };
     if !unasked.is_empty() {
         let and = if relays.is_empty() { "" } else { ", and " };
-        relays += &format!("{and}none through {}", names(&unasked));
+        relays = format!("{relays}{and}none through {}", names(&unasked));
     }
     let tcp = match failure.tcp {
         TcpProbe::NotTried => "TCP was not tried",
