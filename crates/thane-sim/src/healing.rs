@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use thane_core::{Config, Node, Replay, Status};
+use thane_core::{Config, Node, Replay, State, Status, Time};
 
 use crate::bounds::{convergence_bound, healing_bound};
 use crate::network::{Loss, Quality};
@@ -22,6 +22,8 @@ const LONGEST: Duration = Duration::from_secs(72 * 3600);
 const LARGEST: usize = 500;
 /// How often a cluster is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// It is one again when it has been so for this long: a partition may be over before anybody has noticed it.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// A cluster that is divided for a while.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,7 +127,7 @@ impl Division {
         let config = self.config("n0", &World::new(0, Quality::good()));
         Self::form(&mut world, &hosts);
         let within = convergence_bound(&config, self.hosts);
-        if !until(&mut world, within, |world| is_one(world, &hosts)) {
+        if !until(&mut world, within, |world| self.is_one(world, &hosts)) {
             return Err(unhealed(format!("it did not form within {within:?}")));
         }
         world.partition(&hosts[..self.here]);
@@ -135,10 +137,70 @@ impl Division {
         world.run_for(self.lasting);
         world.network_mut().heal();
         let (healed, bound) = (world.now(), healing_bound(&config, self));
-        if !until(&mut world, bound, |world| is_one(world, &hosts)) {
-            return Err(unhealed(format!("not one cluster within {bound:?}: {}", wrong(&world, &hosts))));
+        let Some(one) = self.one_since(&mut world, &hosts, healed + bound) else {
+            let wrong = self.wrong(&world, &hosts);
+            return Err(unhealed(format!("not one cluster within {bound:?}: {wrong}")));
+        };
+        Ok(Healed { took: one.since(healed), bound, inputs: world.tally().inputs })
+    }
+
+    /// Runs until the cluster has been one for [`STEADY`], in its own pace. Gives since when; `None` if it is not at the deadline.
+    fn one_since(&self, world: &mut World, hosts: &[HostId], deadline: Time) -> Option<Time> {
+        let pace = self.pace.max(1);
+        let mut since = None;
+        loop {
+            let now = world.now();
+            if self.is_one(world, hosts) {
+                let since = *since.get_or_insert(now);
+                if now.since(since) >= STEADY * pace {
+                    return Some(since);
+                }
+                // All pairs are looked at, and with a slow pace nothing changes soon.
+                world.run_for(LOOK * pace);
+                continue;
+            }
+            since = None;
+            if now >= deadline {
+                return None;
+            }
+            world.run_for(LOOK);
         }
-        Ok(Healed { took: world.now().since(healed), bound, inputs: world.tally().inputs })
+    }
+
+    /// Whether everybody who runs holds everybody who runs for alive, and nobody else.
+    fn is_one(&self, world: &World, hosts: &[HostId]) -> bool {
+        let running: Vec<&Node> = hosts.iter().filter_map(|host| world.node(*host)).collect();
+        // The counts first: they cost nothing.
+        running.iter().all(|node| node.stats().live == running.len())
+            && running.iter().all(|node| running.iter().all(|other| self.holds_for_alive(node, other)))
+    }
+
+    /// While packets are lost somebody is always suspected for a moment, and nothing is wrong with that.
+    fn holds_for_alive(&self, node: &Node, other: &Node) -> bool {
+        let may_be_suspected = self.loss > 0.0;
+        node.member(&other.config().name).is_some_and(|member| {
+            member.status == Status::Alive && (may_be_suspected || member.state == State::Alive)
+        })
+    }
+
+    /// A few of those who do not hold each other for alive.
+    fn wrong(&self, world: &World, hosts: &[HostId]) -> String {
+        let running: Vec<&Node> = hosts.iter().filter_map(|host| world.node(*host)).collect();
+        let pairs = running.iter().flat_map(|a| running.iter().map(move |b| (*a, *b)));
+        let apart: Vec<String> = pairs
+            .filter(|(a, b)| !self.holds_for_alive(a, b))
+            .map(|(a, b)| {
+                let held = a.member(&b.config().name);
+                let held = held.map_or("unknown".into(), |it| format!("{} / {}", it.status, it.state));
+                format!("{} holds {} for {held}", a.config().name, b.config().name)
+            })
+            .collect();
+        let too_many = running.iter().filter(|node| node.stats().live > running.len()).count();
+        format!(
+            "{} pairs apart, among them {}; {too_many} list somebody who does not run",
+            apart.len(),
+            apart.iter().take(5).cloned().collect::<Vec<_>>().join("; ")
+        )
     }
 
     fn config(&self, name: &str, world: &World) -> Config {
@@ -192,37 +254,6 @@ fn until(world: &mut World, within: Duration, condition: impl Fn(&World) -> bool
         world.run_for(LOOK);
     }
     true
-}
-
-/// Whether everybody who runs holds everybody who runs for alive, and nobody else.
-fn is_one(world: &World, hosts: &[HostId]) -> bool {
-    let running: Vec<&Node> = hosts.iter().filter_map(|host| world.node(*host)).collect();
-    // The counts first: they cost nothing.
-    running.iter().all(|node| node.stats().live >= running.len())
-        && running.iter().all(|node| running.iter().all(|other| holds_for_alive(node, other)))
-}
-
-fn holds_for_alive(node: &Node, other: &Node) -> bool {
-    node.member(&other.config().name).is_some_and(|member| member.status == Status::Alive)
-}
-
-/// A few of those who do not hold each other for alive.
-fn wrong(world: &World, hosts: &[HostId]) -> String {
-    let running: Vec<&Node> = hosts.iter().filter_map(|host| world.node(*host)).collect();
-    let pairs = running.iter().flat_map(|a| running.iter().map(move |b| (*a, *b)));
-    let apart: Vec<String> = pairs
-        .filter(|(a, b)| !holds_for_alive(a, b))
-        .map(|(a, b)| {
-            let held = a.member(&b.config().name);
-            let held = held.map_or("unknown".into(), |it| format!("{} / {}", it.status, it.state));
-            format!("{} holds {} for {held}", a.config().name, b.config().name)
-        })
-        .collect();
-    format!(
-        "{} pairs apart, among them {}",
-        apart.len(),
-        apart.iter().take(5).cloned().collect::<Vec<_>>().join("; ")
-    )
 }
 
 /// Runs many, on several threads; `progress` is told how many are done. The results come in the order of the divisions.

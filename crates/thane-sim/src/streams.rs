@@ -231,8 +231,10 @@ impl<O: Observer> World<O> {
         }
         pipe.tries = 0;
         let Some(segment) = pipe.waiting.pop_front() else { return };
-        if matches!(segment, Segment::Bytes(_)) && self.rng.chance(self.network.quality.stream_breaks) {
-            self.break_in_the_middle(conn);
+        if let Segment::Bytes(bytes) = &segment
+            && self.rng.chance(self.network.quality.stream_breaks)
+        {
+            self.break_in_the_middle(conn, from, bytes);
             return;
         }
         self.deliver(conn, from, segment);
@@ -282,8 +284,16 @@ impl<O: Observer> World<O> {
         }
     }
 
-    /// A fault: both ends find the stream broken.
-    fn break_in_the_middle(&mut self, conn: ConnId) {
+    /// A fault: only the beginning of these bytes arrives, perhaps nothing of them; then both ends find the stream broken.
+    fn break_in_the_middle(&mut self, conn: ConnId, from: Side, bytes: &Bytes) {
+        let arrive = self.rng.below(bytes.len().max(1));
+        if arrive > 0 {
+            self.tally.streams_cut_short += 1;
+            self.deliver(conn, from, Segment::Rest(bytes.slice(..arrive)));
+        }
+        if !self.conns.contains_key(&conn) {
+            return;
+        }
         self.tally.streams_broken += 1;
         for side in [Side::Dialer, Side::Acceptor] {
             self.fail(conn, side, StreamFailure::Other("connection reset by peer".into()));

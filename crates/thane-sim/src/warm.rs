@@ -50,11 +50,12 @@ impl<O: Observer> World<O> {
         self.drain(host);
     }
 
-    /// Takes out what belongs to the exchange; it is traced and observed like any output.
+    /// Takes out what belongs to the exchange; it is traced, observed and written down like any output.
     fn drain_silently(&mut self, now: Time, process: ProcessId) {
-        let Some(node) = self.hosts[process.host.index()].node.as_mut() else { return };
-        while let Some(output) = node.poll_output() {
+        let next = |world: &mut Self| world.hosts[process.host.index()].node.as_mut()?.poll_output();
+        while let Some(output) = next(self) {
             self.trace.output(now, process.host.0, &output);
+            self.note_on_disk(process, &output);
             self.observer.output(now, process, &output);
             debug_assert!(
                 !matches!(output, Output::Dial { .. } | Output::Done { .. }),

@@ -106,6 +106,8 @@ pub struct Tally {
     pub streams_timed_out: u64,
     /// Streams that broke while open: by chance, or because one end crashed.
     pub streams_broken: u64,
+    /// Of those that broke by chance, how many had brought the beginning of a piece.
+    pub streams_cut_short: u64,
     /// Pieces of streams that were cut in two on the way.
     pub streams_split: u64,
     /// Processes started.
@@ -168,6 +170,7 @@ impl Tally {
             ("streams refused", self.streams_refused),
             ("streams timed out", self.streams_timed_out),
             ("streams broken", self.streams_broken),
+            ("streams cut short", self.streams_cut_short),
             ("streams split", self.streams_split),
             ("starts", self.starts),
             ("crashes", self.crashes),
@@ -209,6 +212,7 @@ impl Tally {
         self.streams_refused += other.streams_refused;
         self.streams_timed_out += other.streams_timed_out;
         self.streams_broken += other.streams_broken;
+        self.streams_cut_short += other.streams_cut_short;
         self.streams_split += other.streams_split;
         self.starts += other.starts;
         self.crashes += other.crashes;

@@ -210,6 +210,26 @@ fn every_size_over_its_limit_is_caught() {
     }
 }
 
+#[test]
+fn whatever_the_core_itself_says_is_over_its_limit_is_caught() {
+    let mut world = World::new(0, Quality::good());
+    let host = world.add_lan_host("n0");
+    world.start(host);
+    let count = world.node(host).map_or(0, |node| node.occupancy().count());
+    assert!(count > 10, "{count}");
+    for which in 0..count {
+        let rule = broken(move |_, process, seen| {
+            if let Observation::Sizes(sizes) = seen
+                && is_host(process, 1)
+            {
+                sizes[which].held = sizes[which].limit + 1;
+            }
+            true
+        });
+        assert_eq!(rule, "queues and tables stay within their limits", "size {which}");
+    }
+}
+
 /// Changes what host 1 believes about a member, in the end only: checkers that look on all the time shall not see it first.
 fn believes(name: &'static str, change: impl Fn(&mut thane_core::Member) + Clone + Send + 'static) -> String {
     broken(move |now, process, seen| {

@@ -223,6 +223,7 @@ fn user_events_and_tags_reach_everybody_once_over_a_bad_network() {
         ("duplicated", tally.packets_duplicated),
         ("reordered", tally.packets_reordered),
         ("broken", tally.streams_broken),
+        ("cut short", tally.streams_cut_short),
         ("split", tally.streams_split),
     ] {
         assert!(count > 0, "nothing was {what}");

@@ -58,6 +58,7 @@ fn a_planted_bug_in_a_large_mix_shrinks_to_a_few_hosts_and_steps() {
     let small = &shrunk.smallest.scenario;
     assert!(small.parameters.hosts <= 4, "{} hosts", small.parameters.hosts);
     assert!(small.plan.len() <= 6, "{:#?}", small.plan);
+    // Fewer hosts and steps come first: what is left of them may take as long as the whole did, never longer.
     assert!(small.parameters.faults_until <= shrunk.original.scenario.parameters.faults_until);
     let FailureCause::Violation(violation) = &shrunk.smallest.cause else {
         panic!("{:?}", shrunk.smallest.cause)

@@ -68,8 +68,18 @@ pub enum Effect {
     },
     /// Larger IP packets than this many bytes are lost.
     Mtu(usize),
-    /// A narrow line. Each sender that the fault names has one of its own; if it names no senders but receivers, each of these.
+    /// A narrow line. Each sender that the fault names has one of its own; if it names no senders but receivers, each of these. Of a
+    /// fault that concerns both ways each of them has a second one, for the other direction.
     Bandwidth(Bandwidth),
+}
+
+/// Whose line something goes through, and in which direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Line {
+    /// From this host.
+    Out(HostId),
+    /// To this host.
+    In(HostId),
 }
 
 /// A fault that comes and goes; it begins with being there.
@@ -144,6 +154,13 @@ impl LinkFault {
     #[must_use]
     pub fn flapping(self, on: Duration, off: Duration) -> Self {
         Self { flapping: Some(Flapping { on, off }), ..self }
+    }
+
+    /// The line that what `from` sends to `to` goes through, where it concerns that: that of whom the fault names.
+    pub(super) fn line(&self, from: HostId, to: HostId) -> Line {
+        let is_forward = self.from.has(from) && self.to.has(to);
+        let names_receivers = self.from == Hosts::All && self.to != Hosts::All;
+        if is_forward == names_receivers { Line::In(to) } else { Line::Out(from) }
     }
 
     /// Whether it concerns what `from` sends to `to`.

@@ -74,19 +74,6 @@ impl Latency {
             }
         }
     }
-
-    /// The time that half of the packets do not exceed.
-    pub fn median(&self) -> Duration {
-        match *self {
-            Self::Constant(span) | Self::Normal { mean: span, .. } | Self::Lognormal { median: span, .. } => {
-                span
-            }
-            Self::Uniform { from, to } => (from + to.max(from)) / 2,
-            Self::Pareto { least, shape } => {
-                bounded(least.as_secs_f64() * crate::portable::exp(std::f64::consts::LN_2 / shape.max(0.01)))
-            }
-        }
-    }
 }
 
 fn bounded(seconds: f64) -> Duration {
@@ -126,7 +113,6 @@ mod tests {
             assert!(close(quantile(0.1), tenth), "{latency:?}: 10 % at {}", quantile(0.1));
             assert!(close(quantile(0.5), half), "{latency:?}: half at {}", quantile(0.5));
             assert!(close(quantile(0.9), ninety), "{latency:?}: 90 % at {}", quantile(0.9));
-            assert!(close(latency.median().as_secs_f64() * 1e3, half), "{latency:?}: its median");
         }
         assert!(draws(Latency::Constant(7 * MS)).iter().all(|ms| close(*ms, 7.0)));
     }

@@ -85,18 +85,6 @@ impl Matrix {
         Ok(Self { name: None, places, rtts: cells.into() })
     }
 
-    /// A matrix of these round-trip times in milliseconds, `row × places + column`; NaN for those that are missing.
-    ///
-    /// # Errors
-    /// When they do not make a square, or when all are missing.
-    pub fn from_rtts_ms(mut rtts: Vec<f32>, places: usize) -> Result<Self, String> {
-        if !(2..=PLACES_MAX).contains(&places) || rtts.len() != places * places {
-            return Err(format!("{} times do not make a matrix of {places} places", rtts.len()));
-        }
-        fill(&mut rtts, places)?;
-        Ok(Self { name: None, places, rtts: rtts.into() })
-    }
-
     /// How many places it has.
     pub fn places(&self) -> usize {
         self.places

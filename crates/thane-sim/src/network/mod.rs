@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use thane_core::Time;
 
+use self::fault::Line;
 pub use self::fault::{Effect, FaultId, Flapping, Hosts, LinkFault};
 pub use self::latency::{LATENCY_MAX, Latency};
 use self::loss::Weather;
@@ -44,7 +45,7 @@ pub struct Network {
     /// Where loss comes in bursts: the state of each direction.
     weather: BTreeMap<(Source, HostId, HostId), Weather>,
     /// Where lines are narrow: when each has sent all that waits.
-    lines: BTreeMap<(Source, HostId), Time>,
+    lines: BTreeMap<(Source, Line), Time>,
 }
 
 /// A fault that is there now, or that flaps and is not.
@@ -250,12 +251,11 @@ impl Network {
         if from == to || (self.quality.bandwidth.is_none() && self.faults.is_empty()) {
             return Some(Duration::ZERO);
         }
-        let mut lines: Vec<((Source, HostId), Bandwidth)> = Vec::new();
-        lines.extend(self.quality.bandwidth.map(|bandwidth| ((Source::Quality, from), bandwidth)));
+        let mut lines: Vec<((Source, Line), Bandwidth)> = Vec::new();
+        lines.extend(self.quality.bandwidth.map(|bandwidth| ((Source::Quality, Line::Out(from)), bandwidth)));
         for (id, fault) in self.effects(from, to) {
             if let Effect::Bandwidth(bandwidth) = fault.effect {
-                let of_receiver = fault.from == Hosts::All && fault.to != Hosts::All;
-                lines.push(((Source::Fault(id), if of_receiver { to } else { from }), bandwidth));
+                lines.push(((Source::Fault(id), fault.line(from, to)), bandwidth));
             }
         }
         let mut done = now;

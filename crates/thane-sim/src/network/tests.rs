@@ -184,6 +184,23 @@ fn a_narrow_line_into_a_host_is_shared_by_all_that_send_to_it() {
 }
 
 #[test]
+fn a_host_whose_line_is_narrow_both_ways_has_one_out_and_one_in() {
+    let narrow = Effect::Bandwidth(Bandwidth { bytes_per_second: 100_000, queue_bytes: 1000 });
+    let of_c = Hosts::Only(vec![C]);
+    for (from, to) in [(Hosts::All, of_c.clone()), (of_c, Hosts::All)] {
+        let mut network = Network::new(Quality::good());
+        network.add(LinkFault { both_ways: true, ..LinkFault::between(from, to, narrow) });
+        let mut rng = rng();
+        let mut send = |from, to| network.packet_fate(&mut rng, Time::ZERO, from, to, 972);
+        assert!(matches!(send(A, C), Fate::Arrives { .. }));
+        assert_eq!(send(B, C), Fate::Overflow, "what others send to it shares its line");
+        assert!(matches!(send(C, A), Fate::Arrives { .. }), "the other direction is free");
+        assert_eq!(send(C, B), Fate::Overflow);
+        assert!(matches!(send(A, B), Fate::Arrives { .. }));
+    }
+}
+
+#[test]
 fn zones_and_matrices_say_how_far_apart_hosts_are() {
     let mut quality = Quality::good();
     quality.latency = Latency::Constant(MS);

@@ -176,16 +176,25 @@ impl<'a> Run<'a> {
         self.calm(true);
         for planned in &self.scenario.plan {
             if !bad && planned.at >= parameters.faults_from {
-                self.run_to(parameters.faults_from)?;
-                self.calm(false);
-                self.world.network_mut().quality = parameters.quality.clone();
+                self.worsen()?;
                 bad = true;
             }
             self.run_to(planned.at)?;
             self.act(&planned.action);
             self.still_fine()?;
         }
+        if !bad {
+            self.worsen()?;
+        }
         self.run_to(parameters.faults_until)
+    }
+
+    /// The network becomes as bad as was drawn.
+    fn worsen(&mut self) -> Result<(), FailureCause> {
+        self.run_to(self.scenario.parameters.faults_from)?;
+        self.calm(false);
+        self.world.network_mut().quality = self.scenario.parameters.quality.clone();
+        Ok(())
     }
 
     /// Ends all faults, waits until what was begun under them is over, and sees to it that the parts of the cluster can
@@ -199,7 +208,7 @@ impl<'a> Run<'a> {
             // The last votes about names end.
             self.run_to(self.world.now() + VOTE_TIME)?;
         }
-        while self.hosts.iter().any(|host| self.world.is_paused(*host) || self.world.is_blocked(*host)) {
+        while self.hosts.iter().any(|host| self.is_under_way(*host)) {
             self.run_to(self.world.now() + TICK)?;
         }
         self.rekey_the_locked_out()?;
@@ -212,6 +221,12 @@ impl<'a> Run<'a> {
             self.run_to(self.world.now() + TICK)?;
         }
         self.join_strangers()
+    }
+
+    /// Whether a host is held up still, or its process is about to leave: who seems to run may soon be nobody.
+    fn is_under_way(&self, host: HostId) -> bool {
+        let leaves = self.world.node(host).is_some_and(|node| node.life_state() != LifeState::Alive);
+        leaves || self.world.is_paused(host) || self.world.is_blocked(host)
     }
 
     // ---- time ----
