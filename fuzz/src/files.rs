@@ -50,7 +50,9 @@ pub(crate) fn scenario(data: &[u8]) {
 /// A cluster to try out, as a file and as a line.
 pub(crate) fn setup(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
-    drop(Setup::default().with_toml(text));
+    if let Ok(setup) = Setup::default().with_toml(text) {
+        drop(setup.complete());
+    }
     drop(Setup::parse(text));
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::lab::quantile;
 use crate::scenario::{Report, Scenario};
 use crate::shrink::{Shrunk, shrink};
 use crate::world::Tally;
@@ -35,6 +36,8 @@ pub struct Summary {
     pub keys_rotated: u64,
     /// Virtual time that passed.
     pub virtual_time: Duration,
+    /// Runs that were left out, because so many had failed that more would have taught nothing.
+    pub not_run: usize,
     /// Runs that did not, in order of their seeds, each made small.
     pub failures: Vec<Shrunk>,
 }
@@ -57,13 +60,20 @@ impl Summary {
     pub fn healing_quantile(&self, share: f64) -> Duration {
         let mut sorted = self.healing.clone();
         sorted.sort_unstable();
-        let index = (share * sorted.len().saturating_sub(1) as f64).round() as usize;
-        sorted.get(index).copied().unwrap_or_default()
+        quantile(&sorted, share).unwrap_or_default()
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.not_run > 0 {
+            writeln!(
+                f,
+                "stopped after {} failures; {} runs were left out",
+                self.failures.len(),
+                self.not_run
+            )?;
+        }
         let hours = self.virtual_time.as_secs_f64() / 3600.0;
         writeln!(
             f,
@@ -133,6 +143,7 @@ pub fn sweep(seeds: &[u64], threads: usize, progress: impl Fn(usize, Option<&Shr
         }
     });
     let mut summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    summary.not_run = seeds.len() - summary.passed - summary.failures.len();
     summary.failures.sort_by_key(|failure| failure.original.scenario.parameters.seed);
     summary
 }

@@ -3,7 +3,9 @@
 
 use std::num::NonZeroUsize;
 
-use thane_sim::lab::{self, Comparison, EntryKind, KEYS, Report, Setup, html, study, text};
+use thane_sim::lab::{
+    self, Comparison, Crash, EntryKind, KEYS, MEASURES, Report, Setup, Study, html, study, text,
+};
 
 fn run(setup: &str, seed: u64) -> Report {
     lab::run(&Setup::parse(setup).unwrap(), seed, &mut |_| true).unwrap()
@@ -186,6 +188,16 @@ fn setups_are_refused_with_the_reason() {
         ("nothing", "there is no scenario 'nothing'"),
         ("crash, what", "'what' is no setting"),
         ("watch=node-500", "watch names a member that is not there"),
+        ("start_every=1s", "start=one-by-one"),
+        ("latency=10ms..30ms, jitter=5ms", "a distribution already"),
+        ("zones=3, matrix=azure", "give one of them"),
+        ("reordering_delay=1s", "nothing without reordering"),
+        ("events=1001", "at most 1000"),
+        ("nodes=12, fault=partition 12 at 10s", "splits all 12 nodes off from nobody"),
+        ("fault=partition 100% at 10s", "splits all 100 nodes off"),
+        ("fault=crash 0% at 10s", "'0%' names nobody"),
+        ("fault=disk-full 1 at 10s", "set snapshots=true"),
+        ("clock_drift=60%", "half is the most"),
     ] {
         let wrong = Setup::parse(setup).expect_err(setup).to_string();
         assert!(wrong.contains(what), "{setup}: {wrong}");
@@ -193,11 +205,186 @@ fn setups_are_refused_with_the_reason() {
 }
 
 #[test]
+fn it_does_not_matter_in_which_order_things_are_said() {
+    for (one, other) in [
+        ("fault=crash 150 at 10s, nodes=200", "nodes=200, fault=crash 150 at 10s"),
+        ("zone_latency=5ms, zones=2", "zones=2, zone_latency=5ms"),
+        ("start_every=2s, start=one-by-one", "start=one-by-one, start_every=2s"),
+        ("probe_timeout=2s, probe_interval=5s", "probe_interval=5s, probe_timeout=2s"),
+        ("jitter=5ms, latency=1ms", "latency=1ms, jitter=5ms"),
+        ("fault=crash 1 at 2m, duration=3m", "duration=3m, fault=crash 1 at 2m"),
+    ] {
+        let [one, other] =
+            [one, other].map(|text| Setup::parse(text).unwrap_or_else(|wrong| panic!("{text}: {wrong}")));
+        assert_eq!(format!("{one:?}"), format!("{other:?}"));
+    }
+    // The scenario's own faults are more than there are members, until others are said.
+    assert_eq!(Setup::parse("crash, nodes=3, fault=crash 1 at 5s").unwrap().faults.len(), 1);
+    let file = "faults = [\"crash 150 at 10s\"]\n[cluster]\nnodes = 200\n";
+    let setup = Setup::default().with_toml(file).unwrap();
+    assert_eq!((setup.complete(), setup.nodes), (Ok(()), 200));
+    // Who gives a matrix means it in place of the scenario's zones.
+    let placed = Setup::parse("wan, matrix=azure").unwrap();
+    assert!(matches!(placed.topology, thane_sim::Topology::Matrix { .. }));
+}
+
+#[test]
+fn a_member_that_returns_joins_whoever_is_there() {
+    for start in ["start=together", "start=one-by-one, start_every=200ms"] {
+        let report = run(
+            &format!("nodes=6, {start}, fault=rolling-restart all at 20s for 3s every 5s, duration=2m"),
+            13,
+        );
+        assert_eq!((report.samples.last().unwrap().up, report.views_wrong_at_end), (6, 0), "{start}");
+        // The first one, too, has found the others at once, not only when they looked for it.
+        let returns = report.agreements.iter().filter(|it| it.what == "return of members");
+        for it in returns {
+            assert!(it.after.is_some_and(|after| after < 8.0), "{start}: {it:?}");
+        }
+    }
+}
+
+#[test]
+fn news_of_those_that_were_cut_off_is_late_and_not_wrong() {
+    // For so long that the others declare it failed about when it is over: some before, some after.
+    for fault in ["mute", "deaf"] {
+        let alarms = (50..80).step_by(3).map(|tenths| {
+            let millis = tenths * 100;
+            let setup =
+                format!("nodes=30, detector=serf, fault={fault} node-5 at 5s for {millis}ms, duration=30s");
+            let alarms = run(&setup, 14).alarms;
+            assert_eq!(alarms.wrong_at_healthy, 0, "{setup}: {alarms:?}");
+            (alarms.cut_off, alarms.outdated)
+        });
+        let (before, after) = alarms.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+        assert!(before > 0 && after > 0, "{fault}: {before} declared it failed before, {after} after");
+    }
+    // Of one that was cut off nothing follows for the others: a false alarm about those is one.
+    let lossy = "nodes=12, probe_interval=500ms, suspicion_mult=1, suspicion_max_timeout_mult=1, tcp_pings=false, \
+                 indirect_checks=0, detector=swim, loss=60%, duration=30s";
+    let report = run(&format!("{lossy}, fault=mute node-12 at 1s for 1s"), 6);
+    assert!(report.alarms.wrong > 50, "{:?}", report.alarms);
+}
+
+#[test]
+fn a_run_ends_when_all_agree_and_nothing_is_wrong_any_more() {
+    for (setup, at_least, at_most) in [
+        ("fault=crash 1 at 2s", 2.0, 30.0),
+        ("fault=pause 1 at 2s for 1s every 40s", 90.0, 90.0),
+        ("fault=pause 1 at 2s for 20s", 22.0, 60.0),
+        ("fault=loss 10% of 1 at 2s", 90.0, 90.0),
+        ("fault=delay 1ms of 1 at 2s for 30s", 32.0, 33.0),
+    ] {
+        let report = run(&format!("nodes=8, end=agreed, duration=90s, {setup}"), 15);
+        let seconds = report.seconds;
+        assert!((at_least - 1e-6..=at_most + 1e-6).contains(&seconds), "{setup}: {seconds} s");
+    }
+}
+
+#[test]
+fn slow_and_blocked_members_are_suspected_and_are_not_wronged() {
+    for (fault, of_it) in [("slow 700ms of node-3 at 2s for 40s", true), ("block node-3 at 2s for 30s", true)]
+    {
+        let report = run(&format!("nodes=12, detector=swim, fault={fault}, duration=90s"), 17);
+        assert_eq!(report.alarms.impaired > 0, of_it, "{fault}: {:?}", report.alarms);
+        assert_eq!(report.alarms.wrong_at_healthy, 0, "{fault}: {:?}", report.alarms);
+        assert_eq!(report.views_wrong_at_end, 0, "{fault}: it is taken back");
+    }
+    let fast = run("nodes=12, detector=swim, fault=slow 1ms of node-3 at 2s for 40s, duration=60s", 17);
+    assert_eq!((fast.alarms.impaired, fast.alarms.wrong), (0, 0), "{:?}", fast.alarms);
+}
+
+#[test]
+fn a_member_with_a_snapshot_finds_the_others_by_itself_unless_its_disk_was_full() {
+    let back = |faults: &str| {
+        let report = run(&format!("nodes=8, snapshots=true, {faults}, duration=2m"), 18);
+        assert_eq!(report.views_wrong_at_end, 0, "{faults}");
+        report.agreements.iter().find(|it| it.what == "return of members").unwrap().after.unwrap()
+    };
+    let at_once = back("fault=crash node-3 at 60s for 20s");
+    assert!(at_once < 3.0, "{at_once} s");
+    // Nothing was on the disk: somebody has to tell it whom to join.
+    let later = back("fault=join 1 at 5s, fault=disk-full node-9 at 5s, fault=crash node-9 at 60s for 20s");
+    assert!(later > 4.0, "{later} s");
+}
+
+#[test]
+fn clocks_that_go_wrong_show_in_what_a_member_does() {
+    let packets = |setup: &str| run(&format!("nodes=10, duration=60s, {setup}"), 19).traffic;
+    let (right, wrong) = (packets("loss=0"), packets("clock_drift=50%"));
+    let spread = |it: lab::Traffic| it.busiest_bytes / (it.packet_bytes + it.stream_bytes);
+    // Who is fast sends more than the others.
+    assert!(spread(right) < 1.1 && spread(wrong) > 1.1, "{right:?} {wrong:?}");
+}
+
+#[test]
+fn user_events_are_sent_to_the_end_at_the_rate_that_was_asked_for() {
+    let report = run("nodes=2, events=400, event_bytes=0, duration=8s", 16);
+    // Spreads are kept of the first two thousand only; the bytes tell of the others.
+    assert_eq!(report.events.len(), 2000);
+    let samples = &report.samples;
+    let bytes = |from: f64, to: f64| -> u64 {
+        samples.iter().filter(|it| it.at > from && it.at <= to).map(|it| it.packet_bytes).sum()
+    };
+    let (early, late) = (bytes(1.0, 3.0) as f64, bytes(6.0, 8.0) as f64);
+    assert!(late > 0.8 * early, "{early} bytes at first, {late} in the end");
+}
+
+#[test]
+fn members_that_were_never_told_are_among_those_who_should_know() {
+    let measure = |key: &str| MEASURES.iter().find(|measure| measure.key == key).unwrap();
+    // Ten see the crash of the eleventh; ten who are cut off from it do not.
+    let crash = Crash {
+        member: "node-21".to_owned(),
+        at: 1.0,
+        silent: false,
+        suspected: Some(1.0),
+        first: Some(2.0),
+        half: Some(11.0),
+        last: None,
+        aware: 10,
+        unaware: 10,
+        delays: (2..12_u8).map(f32::from).collect(),
+    };
+    let mut report = run("nodes=2, duration=1s", 1);
+    report.crashes = vec![crash.clone()];
+    let of = |key: &str, report: &Report| (measure(key).of)(report);
+    assert_eq!((of("crash_half", &report), of("crash_last", &report)), (Some(11.0), None));
+    assert_eq!((of("crash_known_p90", &report), of("crash_slowest", &report)), (None, Some(11.0)));
+    // A second one of which all knew makes no difference to the last of the first; a third does to the median.
+    let known = Crash { unaware: 0, aware: 10, last: Some(11.0), ..crash.clone() };
+    report.crashes = vec![crash, known.clone(), known];
+    assert_eq!((of("crash_last", &report), of("crash_known_p90", &report)), (Some(11.0), None));
+    report.crashes[0].unaware = 1;
+    assert_eq!((of("crash_known_p90", &report), of("crash_unaware", &report)), (Some(11.0), Some(1.0)));
+}
+
+#[test]
+fn better_in_every_run_needs_every_run() {
+    let setup = Setup::parse("nodes=2, duration=1s").unwrap();
+    let study = |lasts: &[Option<f64>]| {
+        let reports = lasts.iter().map(|last| {
+            let mut report = run("nodes=2, duration=1s", 1);
+            report.queries.last_ack_median = *last;
+            report
+        });
+        Study { setup: setup.clone(), reports: reports.collect() }
+    };
+    let row = |a: &[Option<f64>], b: &[Option<f64>]| {
+        let shown = text::comparison(&Comparison { a: study(a), b: study(b) });
+        shown.lines().find(|line| line.contains("last acknowledgement")).unwrap().to_owned()
+    };
+    assert!(row(&[Some(2.0), Some(3.0)], &[Some(1.0), Some(1.5)]).ends_with("better in every run"));
+    let some = row(&[Some(2.0), Some(3.0)], &[Some(1.0), None, Some(1.5)]);
+    assert!(!some.contains("every run"), "{some}");
+}
+
+#[test]
 fn a_file_says_the_same_as_keys_and_values() {
     let file = "scenario = \"crash\"\nfaults = [\"pause 2 at 5s for 3s\", \"loss 50% of 2 at 9s\"]\n\n[cluster]\nnodes = 30\n\n\
                 [network]\nloss = 0.02\nlatency = \"normal 5ms 1ms\"\n\n[settings]\nsuspicion_mult = 6\ncompression = false\n\n\
                 [other]\ndetector = \"swim\"\n";
-    let wrong = Setup::default().with_toml(file).unwrap_err().to_string();
+    let wrong = Setup::default().with_toml(file).unwrap().complete().unwrap_err().to_string();
     assert!(wrong.contains("other_share"), "{wrong}");
     let file = file.replace("nodes = 30", "nodes = 30\nother_share = \"10%\"");
     let read = |path: &str| {
@@ -242,8 +429,8 @@ fn every_key_takes_some_value_and_comes_back_in_the_arguments() {
         "matrix" => "azure",
         "watch" => "node-2",
         "detector" => "swim",
-        "loss" | "duplication" | "reordering" | "stream_breaks" | "other_share" => "1%",
-        "compression" | "coordinates" | "tcp_pings" => "false",
+        "loss" | "clock_drift" | "duplication" | "reordering" | "stream_breaks" | "other_share" => "1%",
+        "compression" | "coordinates" | "tcp_pings" | "snapshots" => "false",
         "probe_timeout" => "10ms",
         "mtu" | "udp_buffer_size" => "1000",
         name if [
@@ -261,6 +448,7 @@ fn every_key_takes_some_value_and_comes_back_in_the_arguments() {
             "start_every" => "start=one-by-one, ",
             "zone_latency" => "zones=2, ",
             "jitter" => "latency=1ms, ",
+            "reordering_delay" => "reordering=1%, ",
             _ => "",
         };
         let setup = Setup::parse(&format!("{needs}{}={}", key.name, value(key.name)));

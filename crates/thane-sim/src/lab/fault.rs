@@ -47,6 +47,14 @@ pub enum FaultKind {
     Loss(f64),
     /// What these members send and receive takes longer by this much.
     Delay(Duration),
+    /// These machines are slow: each message and each timer keeps the process busy for this long, one after the other.
+    Slow(Duration),
+    /// Whatever these processes exchange with others waits, while their timers go on.
+    Block,
+    /// The disks of these members have no room left. They keep snapshots, or it would mean nothing.
+    DiskFull,
+    /// Half of all writes to the disks of these members fail.
+    DiskFailing,
     /// New members join.
     Join,
 }
@@ -89,21 +97,39 @@ impl FaultKind {
             Self::Mute => words("mute", false, false),
             Self::Loss(_) => words("loss", false, false),
             Self::Delay(_) => words("delay", false, false),
+            Self::Slow(_) => words("slow", false, false),
+            Self::Block => words("block", true, false),
+            Self::DiskFull => words("disk-full", false, false),
+            Self::DiskFailing => words("disk-failing", false, false),
             Self::Join => words("join", false, false),
         }
     }
 
-    /// Whether members are down because of it.
-    pub fn is_crash(self) -> bool {
-        matches!(self, Self::Crash | Self::PowerLoss)
+    /// Whether it is about files, which members only have if they keep snapshots.
+    pub(super) fn is_of_disks(self) -> bool {
+        matches!(self, Self::DiskFull | Self::DiskFailing)
     }
 }
 
-/// An example of each, for messages.
-const EXAMPLES: &str = "crash 10 at 10s; power-loss node-3 at 10s for 1m; pause 5 at 10s for 8s every 30s; \
-                        leave 2 at 10s; rolling-restart all at 10s for 3s every 5s; partition 30% at 10s for 1m; \
-                        flapping 1 at 10s for 1m every 5s; deaf 1% at 10s; mute 1% at 10s; \
-                        loss 80% of 10 at 10s; delay 200ms of 5 at 10s for 1m; join 20 at 10s";
+/// What can go wrong: an example of each, and what it does, in a line.
+pub const FAULT_KINDS: &[(&str, &str)] = &[
+    ("crash 10 at 10s", "Processes end without a word; with 'for TIME' they start again after it."),
+    ("power-loss node-3 at 10s for 1m", "Machines go down, and nobody gets any answer from there."),
+    ("leave 2 at 10s", "Members leave gracefully."),
+    ("rolling-restart all at 10s for 3s every 5s", "One leaves every 5 s and is back 3 s later."),
+    ("pause 5 at 10s for 8s every 30s", "Processes stand still."),
+    ("slow 50ms of 5 at 10s for 1m", "Each message and each timer keeps these busy for so long."),
+    ("block 5 at 10s for 8s", "What these exchange with others waits, while their timers go on."),
+    ("partition 30% at 10s for 1m", "These are split off from the others."),
+    ("flapping 1 at 10s for 1m every 5s", "Cut off from everybody and connected, by turns."),
+    ("deaf 1% at 10s", "Nothing arrives at these."),
+    ("mute 1% at 10s", "Nothing that these send arrives."),
+    ("loss 80% of 10 at 10s", "These lose a share of what they send and receive."),
+    ("delay 200ms of 5 at 10s for 1m", "What these send and receive takes longer."),
+    ("disk-full 5 at 10s for 1m", "No room for snapshots; for snapshots=true."),
+    ("disk-failing 5 at 10s for 1m", "Half of all writes of snapshots fail; for snapshots=true."),
+    ("join 20 at 10s", "New members join."),
+];
 
 impl Fault {
     /// Reads a fault: its kind and whom it hits, then `at TIME`, `for TIME` and `every TIME` in any order. Without `at` it happens at 10 s.
@@ -111,7 +137,10 @@ impl Fault {
     /// # Errors
     /// What is wrong, as a sentence.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |what: String| format!("{text:?}: {what}. Examples: {EXAMPLES}");
+        let wrong = |what: String| {
+            let examples: Vec<&str> = FAULT_KINDS.iter().map(|(example, _)| *example).collect();
+            format!("{text:?}: {what}. Examples: {}", examples.join("; "))
+        };
         let mut words = text.split_whitespace();
         let word = words.next().ok_or_else(|| wrong("it names no fault".to_owned()))?;
         let kind = match word {
@@ -125,13 +154,17 @@ impl Fault {
             "deaf" => FaultKind::Deaf,
             "mute" => FaultKind::Mute,
             "join" => FaultKind::Join,
-            "loss" | "delay" => {
+            "block" => FaultKind::Block,
+            "disk-full" => FaultKind::DiskFull,
+            "disk-failing" => FaultKind::DiskFailing,
+            "loss" | "delay" | "slow" => {
                 let amount = words.next().ok_or_else(|| wrong(format!("'{word}' needs an amount")))?;
                 if words.next() != Some("of") {
                     return Err(wrong(format!("after '{word} {amount}' belongs 'of', and of whom")));
                 }
                 match word {
                     "loss" => FaultKind::Loss(share(amount).map_err(wrong)?),
+                    "slow" => FaultKind::Slow(time_over_zero(amount).map_err(wrong)?),
                     _ => FaultKind::Delay(time_over_zero(amount).map_err(wrong)?),
                 }
             }
@@ -198,8 +231,10 @@ impl Fault {
     pub fn title(&self) -> String {
         let word = self.kind.words().word;
         match self.kind {
-            FaultKind::Loss(share) => format!("{word} {}% of {}", share * 100.0, self.target),
-            FaultKind::Delay(by) => format!("{word} {} of {}", span::text(by), self.target),
+            FaultKind::Loss(share) => format!("{word} {} of {}", percent(share), self.target),
+            FaultKind::Delay(by) | FaultKind::Slow(by) => {
+                format!("{word} {} of {}", span::text(by), self.target)
+            }
             _ => format!("{word} {}", self.target),
         }
     }
@@ -227,7 +262,10 @@ impl Target {
             return Ok(Self::All);
         }
         if text.ends_with('%') {
-            return share(text).map(Self::Share);
+            return match share(text)? {
+                share if share > 0.0 => Ok(Self::Share(share)),
+                _nobody => Err(wrong()),
+            };
         }
         if let Some(number) = text.strip_prefix("node-") {
             return number.parse().ok().filter(|number| *number > 0).map(Self::Node).ok_or_else(wrong);
@@ -239,18 +277,24 @@ impl Target {
     pub fn count(&self, nodes: usize) -> usize {
         match self {
             Self::Count(count) => *count,
-            Self::Share(share) => (share * nodes as f64).ceil() as usize,
+            // Seven per cent of 100 are 7, whatever 0.07 is in binary.
+            Self::Share(share) => (share * nodes as f64 - 1e-9).ceil() as usize,
             Self::Node(_) => 1,
             Self::All => nodes,
         }
     }
 }
 
+/// A share as people write it.
+fn percent(share: f64) -> String {
+    format!("{}%", (share * 1e8).round() / 1e6)
+}
+
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count(count) => write!(f, "{count}"),
-            Self::Share(share) => write!(f, "{}%", share * 100.0),
+            Self::Share(share) => f.write_str(&percent(*share)),
             Self::Node(number) => write!(f, "node-{number}"),
             Self::All => f.write_str("all"),
         }
@@ -263,11 +307,28 @@ mod tests {
 
     #[test]
     fn every_example_is_read_and_written_again() {
-        for example in EXAMPLES.split("; ") {
+        for (example, _) in FAULT_KINDS {
             let fault = Fault::parse(example).unwrap_or_else(|why| panic!("{why}"));
-            assert_eq!(fault.to_string(), example);
+            assert_eq!(fault.to_string(), *example);
         }
         assert_eq!(Fault::parse("crash 3").map(|fault| fault.to_string()), Ok("crash 3 at 10s".to_owned()));
+    }
+
+    #[test]
+    fn shares_hit_as_many_as_people_count_and_read_as_they_were_written() {
+        for (text, nodes, count) in [
+            ("7%", 100, 7),
+            ("55%", 100, 55),
+            ("1%", 100, 1),
+            ("1%", 101, 2),
+            ("33.3%", 10, 4),
+            ("0.1%", 10, 1),
+        ] {
+            let fault = Fault::parse(&format!("crash {text} at 10s")).unwrap_or_else(|why| panic!("{why}"));
+            assert_eq!((fault.target.count(nodes), fault.title()), (count, format!("crash {text}")));
+        }
+        let loss = Fault::parse("loss 7% of 14% at 10s").unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(loss.to_string(), "loss 7% of 14% at 10s");
     }
 
     #[test]
@@ -278,6 +339,7 @@ mod tests {
             ("crash", "does not say whom"),
             ("crash -1", "'-1' names nobody"),
             ("crash 0", "'0' names nobody"),
+            ("crash 0%", "'0%' names nobody"),
             ("crash node-0", "names nobody"),
             ("crash 3 at", "'at' needs a time"),
             ("crash 3 at noon", "no span of time"),
@@ -286,6 +348,9 @@ mod tests {
             ("flapping 3 at 5s for 10s", "needs 'every TIME'"),
             ("pause 3 for 1s every 1ms", "every 10 ms"),
             ("loss 80% 10", "belongs 'of'"),
+            ("slow 10 at 5s", "belongs 'of'"),
+            ("slow 0s of 10", "no time at all"),
+            ("block 10", "needs 'for TIME'"),
             ("loss 180% of 10", "is no share"),
             ("join 10%", "number of new members"),
             ("partition all", "splits nobody off"),

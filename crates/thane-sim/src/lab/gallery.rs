@@ -100,6 +100,8 @@ pub(super) fn find(name: &str) -> Option<&'static Named> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fmt::Write as _;
+
     use crate::lab::Setup;
 
     #[test]
@@ -108,9 +110,23 @@ mod tests {
         for named in GALLERY {
             let setup = Setup::named(named.name).unwrap_or_else(|wrong| panic!("{}: {wrong}", named.name));
             assert_eq!(setup.arguments(), format!("-scenario {}", named.name));
+            assert_eq!(setup.complete(), Ok(()), "{}", named.name);
             // A file with the same keys is the same setup.
-            let faults = named.sets.iter().filter(|(key, _)| *key == "fault").count();
-            assert_eq!(setup.faults.len(), faults, "{}", named.name);
+            let mut file = String::from("faults = [");
+            let faults = named.sets.iter().filter(|(key, _)| *key == "fault");
+            faults.for_each(|(_, fault)| write!(file, "\"{fault}\", ").unwrap_or_default());
+            file.push_str("]\n");
+            for (key, value) in named.sets.iter().filter(|(key, _)| *key != "fault") {
+                writeln!(file, "\"{key}\" = \"{value}\"").unwrap_or_default();
+            }
+            let of_file = Setup::default().with_toml(&file).unwrap_or_else(|wrong| panic!("{file}: {wrong}"));
+            assert_eq!(of_file.complete(), Ok(()), "{file}");
+            let runs = |it: &Setup| {
+                let network = (&it.quality, &it.topology);
+                let times = (it.start, it.duration, it.end, it.watch);
+                format!("{:?}", (it.nodes, &it.config, &it.other, network, &it.faults, it.load, times))
+            };
+            assert_eq!(runs(&of_file), runs(&setup), "{}", named.name);
         }
     }
 }

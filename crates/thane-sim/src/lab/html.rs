@@ -218,7 +218,7 @@ fn compared(page: &mut String, both: &Comparison) {
             return None;
         }
         let show = |it: Option<Summary>| it.map_or_else(|| "–".to_owned(), |it| measure.unit.show(it.median));
-        let verdict = verdict(measure, a, b);
+        let verdict = verdict(measure, both);
         let class = match () {
             () if verdict.contains("better") => " class=\"good\"",
             () if verdict.contains("worse") => " class=\"bad\"",

@@ -14,6 +14,9 @@ pub(super) const OTHER: &str = "other.";
 /// The key that may be given again and again, and what it may be called in a file.
 pub(super) const FAULTS: [&str; 2] = ["fault", "faults"];
 
+/// The most that a clock may go wrong.
+const DRIFT_MAX: f64 = 0.5;
+
 /// Something that can be set.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
@@ -82,7 +85,8 @@ macro_rules! setting {
     };
 }
 
-/// All keys but `scenario` and `fault`. They are applied in this order.
+/// All keys but `scenario` and `fault`. They are applied in this order. A value that makes no sense without another key is no error here:
+/// [`Setup::complete`] judges the whole.
 pub const KEYS: &[Key] = &[
     // First: it sets all settings.
     flag("cluster", "profile", "Serf's profile: lan, wan or local.", |setup, text| {
@@ -117,13 +121,10 @@ pub const KEYS: &[Key] = &[
     ),
     key("cluster", "start_every", "With one-by-one: from one start to the next.", |setup, text| {
         let every = time_over_zero(text)?;
-        match setup.start {
-            Start::OneByOne(_) => {
-                setup.start = Start::OneByOne(every);
-                Ok(())
-            }
-            _ => Err("it is for start=one-by-one".to_owned()),
+        if matches!(setup.start, Start::OneByOne(_)) {
+            setup.start = Start::OneByOne(every);
         }
+        Ok(())
     }),
     key(
         "cluster",
@@ -148,6 +149,27 @@ pub const KEYS: &[Key] = &[
             Ok(())
         },
     ),
+    key(
+        "cluster",
+        "snapshots",
+        "true: members keep a snapshot, and one that returns looks for the others of its snapshot.",
+        |setup, text| {
+            setup.snapshots = switch(text)?;
+            Ok(())
+        },
+    ),
+    key(
+        "cluster",
+        "clock_drift",
+        "The members' clocks go up to this share too fast or too slow, each by its own: 1%.",
+        |setup, text| {
+            setup.clock_drift = share(text)?;
+            if setup.clock_drift > DRIFT_MAX {
+                return Err(format!("{text:?} is more than any clock errs; half is the most"));
+            }
+            Ok(())
+        },
+    ),
     flag("cluster", "watch", "The member whose suspicions are told in full, as node-7.", |setup, text| {
         let number = text.strip_prefix("node-").unwrap_or(text);
         setup.watch = Some(whole(number, 1, NODES_MAX)?);
@@ -168,12 +190,9 @@ pub const KEYS: &[Key] = &[
         "Up to this much is added to the latency, if that is a single time.",
         |setup, text| {
             let jitter = time(text)?;
-            setup.quality.latency = match setup.quality.latency {
-                Latency::Constant(from) | Latency::Uniform { from, .. } => {
-                    Latency::Uniform { from, to: from + jitter }
-                }
-                _ => return Err("the latency is a distribution already".to_owned()),
-            };
+            if let Latency::Constant(from) | Latency::Uniform { from, .. } = setup.quality.latency {
+                setup.quality.latency = Latency::Uniform { from, to: from + jitter };
+            }
             Ok(())
         },
     ),
@@ -249,13 +268,10 @@ pub const KEYS: &[Key] = &[
         "What is added one way between two zones; 20ms if nothing is said.",
         |setup, text| {
             let apart = latency(text)?;
-            match &mut setup.topology {
-                Topology::Zones(zones) => {
-                    zones.latency = apart;
-                    Ok(())
-                }
-                _ => Err("there are no zones; set zones as well".to_owned()),
+            if let Topology::Zones(zones) = &mut setup.topology {
+                zones.latency = apart;
             }
+            Ok(())
         },
     ),
     key(
@@ -405,6 +421,11 @@ fn detector(text: &str) -> Result<Detector, String> {
             ));
         }
     })
+}
+
+/// Whether this is one time, to which jitter can be added.
+pub(super) fn is_single_latency(text: &str) -> bool {
+    latency(text).is_ok_and(|it| matches!(it, Latency::Constant(_)))
 }
 
 fn latency(text: &str) -> Result<Latency, String> {

@@ -97,19 +97,27 @@ fn at_quantile(values: impl Iterator<Item = Option<f64>>, share: f64) -> Option<
     quantile(&there, share)
 }
 
-fn of_crashes(report: &Report, share: f64, of: fn(&Crash) -> Option<f64>) -> Option<f64> {
-    at_quantile(report.crashes.iter().map(of), share)
+/// The same where no value means "never": those count as the slowest, and if it falls among them there is none.
+fn at_quantile_or_never(times: impl Iterator<Item = Option<f64>>, share: f64) -> Option<f64> {
+    at_quantile(times.map(|time| Some(time.unwrap_or(f64::INFINITY))), share).filter(|time| time.is_finite())
 }
 
-/// The time within which this share of all members knew of all crashes; those that never did count as those that did last.
-fn of_all_who_knew(report: &Report, share: f64) -> Option<f64> {
-    let mut all: Vec<f32> = report.crashes.iter().flat_map(|crash| &crash.delays).copied().collect();
-    all.sort_by(f32::total_cmp);
-    quantile(&all, share).map(f64::from)
+fn of_crashes(report: &Report, of: fn(&Crash) -> Option<f64>) -> Option<f64> {
+    at_quantile_or_never(report.crashes.iter().map(of), 0.5)
+}
+
+/// The time within which this share of all members knew of all crashes; those that never did count as the slowest.
+fn of_all_who_should_know(report: &Report, share: f64) -> Option<f64> {
+    let told = |crash: &Crash| crash.delays.iter().map(|delay| Some(f64::from(*delay))).collect::<Vec<_>>();
+    let all = report
+        .crashes
+        .iter()
+        .flat_map(|crash| told(crash).into_iter().chain(std::iter::repeat_n(None, crash.unaware)));
+    at_quantile_or_never(all, share)
 }
 
 fn of_events(report: &Report, of: fn(&Spread) -> Option<f64>) -> Option<f64> {
-    median(report.events.iter().map(of))
+    at_quantile_or_never(report.events.iter().map(of), 0.5)
 }
 
 /// A value that only makes sense where there is something to count it in.
@@ -136,24 +144,27 @@ const TRAFFIC: &str = "Traffic of a member";
 /// All measures, in the order in which they are shown.
 pub const MEASURES: &[Measure] = &[
     lower(CRASHES, "crash_suspected", "first suspicion after", Unit::Seconds, |it| {
-        of_crashes(it, 0.5, |crash| crash.suspected)
+        of_crashes(it, |crash| crash.suspected)
     }),
     lower(CRASHES, "crash_first", "first member knows after", Unit::Seconds, |it| {
-        of_crashes(it, 0.5, |crash| crash.first)
+        of_crashes(it, |crash| crash.first)
     }),
     lower(CRASHES, "crash_half", "half of the members know after", Unit::Seconds, |it| {
-        of_crashes(it, 0.5, |crash| crash.half)
+        of_crashes(it, |crash| crash.half)
     }),
     lower(CRASHES, "crash_last", "the last member knows after", Unit::Seconds, |it| {
-        of_crashes(it, 0.5, |crash| crash.last)
+        of_crashes(it, |crash| crash.last)
     }),
-    lower(CRASHES, "crash_known_p90", "90 % of all reports come within", Unit::Seconds, |it| {
-        of_all_who_knew(it, 0.9)
+    lower(CRASHES, "crash_known_p90", "90 % of all members know within", Unit::Seconds, |it| {
+        of_all_who_should_know(it, 0.9)
     }),
-    lower(CRASHES, "crash_known_p99", "99 % of all reports come within", Unit::Seconds, |it| {
-        of_all_who_knew(it, 0.99)
+    lower(CRASHES, "crash_known_p99", "99 % of all members know within", Unit::Seconds, |it| {
+        of_all_who_should_know(it, 0.99)
     }),
-    lower(CRASHES, "crash_slowest", "slowest of all reports", Unit::Seconds, |it| of_all_who_knew(it, 1.0)),
+    lower(CRASHES, "crash_slowest", "slowest of all reports", Unit::Seconds, |it| {
+        let last = |crash: &Crash| crash.delays.last().map(|delay| f64::from(*delay));
+        at_quantile(it.crashes.iter().map(last), 1.0)
+    }),
     lower(CRASHES, "crash_unaware", "members never told of a crash", Unit::Count, |it| {
         if_any(!it.crashes.is_empty(), it.crashes.iter().map(|crash| crash.unaware as u64).sum())
     }),

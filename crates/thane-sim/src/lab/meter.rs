@@ -33,6 +33,10 @@ pub(super) struct Seat {
     pub(super) was_down: bool,
     /// Until when it stands still, or stood last.
     pub(super) paused_until: Option<Time>,
+    /// Until when a fault cut its ways to others, the last time.
+    pub(super) cut_until: Option<Time>,
+    /// Until when a fault made its line worse, the last time.
+    pub(super) impaired_until: Option<Time>,
     /// Faults of its own line.
     pub(super) impairments: u32,
     /// Members in its list that are up.
@@ -199,7 +203,7 @@ impl Meter {
         self.open_agreements += 1;
     }
 
-    /// A user event is about to be sent. Gives its number, or nothing if no more are kept.
+    /// A user event is about to be sent. Gives its number, by which it is known. Those of which nothing is kept any more share one.
     pub(super) fn sending(&mut self, at: Time) -> usize {
         let number = self.events.len();
         if number < MESSAGES_MAX {

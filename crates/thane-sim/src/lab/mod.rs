@@ -28,7 +28,7 @@ pub mod text;
 mod timeline;
 mod values;
 
-pub use fault::{Fault, FaultKind, Target};
+pub use fault::{FAULT_KINDS, Fault, FaultKind, Target};
 pub use gallery::{GALLERY, Named};
 pub use keys::{KEYS, Key};
 pub use measures::{Better, MEASURES, Measure, Unit};

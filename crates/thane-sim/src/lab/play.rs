@@ -9,9 +9,9 @@ use std::time::Duration;
 use thane_core::{QueryParams, Replay, Tags, Time};
 
 use super::fault::{FaultKind, Target};
-use super::meter::{Doubtful, MESSAGES_MAX, Meter, event_name};
+use super::meter::{Doubtful, Meter, Seat, event_name};
 use super::report::{Alarms, FaultMark, Report, Sample};
-use super::setup::{End, Setup, SetupError};
+use super::setup::{End, Setup, SetupError, Start};
 use crate::network::FaultId;
 use crate::rng::SimRng;
 use crate::world::{Crash, HostId, World};
@@ -20,8 +20,8 @@ use crate::world::{Crash, HostId, World};
 const RETRY_JOIN: Duration = Duration::from_secs(5);
 /// How long after a member has come back, or a cut was over, the news of its end may still go round.
 const NEWS_LASTS: Duration = Duration::from_secs(60);
-/// How long after a pause a member is not taken for well.
-const PAUSE_HANGS_OVER: Duration = Duration::from_secs(10);
+/// How long after a pause, or a fault of its line, a member is not taken for well.
+const TROUBLE_HANGS_OVER: Duration = Duration::from_secs(10);
 /// As often as this the run looks up: at alarms, and whether somebody wants it to stop.
 const SLICE: Duration = Duration::from_millis(100);
 /// Samples that are kept; if there are more, two become one.
@@ -65,11 +65,11 @@ pub fn run(
 enum Step {
     /// A fault begins.
     Fault(usize),
-    /// A fault of some ways ends.
+    /// A fault of some members or of their ways ends.
     Mend {
         fault: usize,
         hosts: Vec<HostId>,
-        link: FaultId,
+        link: Option<FaultId>,
     },
     /// A process starts (again) and joins.
     Start {
@@ -78,6 +78,8 @@ enum Step {
     },
     /// A process that has found nobody tries again.
     Retry(HostId),
+    /// A fault that ends by itself is over.
+    Over,
     /// The next member of a rolling restart has its turn.
     Turn {
         fault: usize,
@@ -96,6 +98,8 @@ struct Play<'a> {
     setup: &'a Setup,
     world: World<Meter>,
     rng: SimRng,
+    /// Where the clocks' errors come from.
+    clocks: SimRng,
     /// What will be done, in order of time and then of planning.
     agenda: BTreeMap<(Time, u64), Step>,
     planned: u64,
@@ -114,7 +118,8 @@ struct Play<'a> {
     bytes_before: u64,
     peak_bytes: f64,
     sizes: std::collections::BTreeSet<u32>,
-    last_mended: Option<Time>,
+    /// Whether something goes wrong for good, so that the run never settles.
+    for_good: bool,
     tags_set: u64,
     /// Up members' seconds, for rates.
     member_seconds: f64,
@@ -165,7 +170,8 @@ impl Play<'_> {
     /// Whether nothing more will happen and all views are right.
     fn is_settled(&self) -> bool {
         let is_load = |step: &Step| matches!(step, Step::Event | Step::Tags | Step::Query | Step::Retry(_));
-        self.agenda.values().all(is_load)
+        !self.for_good
+            && self.agenda.values().all(is_load)
             && self.world.observer().all_agreed()
             && self.world.observer().agrees()
     }
@@ -214,13 +220,13 @@ impl Play<'_> {
             } else if !connected {
                 self.alarms.cut_off += 1;
             } else if (seat.was_down && at.since(seat.up_since) < NEWS_LASTS)
-                || recently(self.last_mended, NEWS_LASTS)
+                || recently(seat.cut_until, NEWS_LASTS)
             {
                 self.alarms.outdated += 1;
-            } else if seat.impairments > 0 || recently(seat.paused_until, PAUSE_HANGS_OVER) {
+            } else if is_impaired(seat, at) {
                 self.alarms.impaired += 1;
             } else {
-                let is_healthy = judge.impairments == 0 && !recently(judge.paused_until, PAUSE_HANGS_OVER);
+                let is_healthy = !is_impaired(judge, at);
                 self.alarms.wrong += 1;
                 self.alarms.wrong_at_healthy += u64::from(is_healthy);
                 self.meter().was_wrong(doubtful);
@@ -235,25 +241,21 @@ impl Play<'_> {
         match step {
             Step::Fault(fault) => self.begin(fault),
             Step::Mend { fault, hosts, link } => {
-                self.world.end_fault(link);
-                let kind = self.setup.faults[fault].kind;
-                if matches!(kind, FaultKind::Partition | FaultKind::Flapping) {
-                    self.last_mended = Some(now);
+                if let Some(link) = link {
+                    self.world.end_fault(link);
                 }
-                for host in hosts {
-                    let seat = &mut self.meter().seats[host.index()];
-                    seat.impairments = seat.impairments.saturating_sub(1);
-                }
+                self.mended(self.setup.faults[fault].kind, &hosts, now);
                 let title = self.setup.faults[fault].title();
                 self.meter().changed(format!("end of {title}"), now);
             }
             Step::Start { host, is_return } => self.start(host, is_return),
             Step::Retry(host) => {
-                let is_alone = self.world.node(host).is_some_and(|node| node.stats().live == 1);
-                if is_alone && self.meter().up() > 1 {
+                if self.world.node(host).is_some_and(|node| node.stats().live == 1) {
                     self.join(host);
                 }
             }
+            // That it was planned has kept the run from ending before.
+            Step::Over => {}
             Step::Turn { fault, left } => self.turn(fault, left),
             Step::Event => {
                 self.send_event();
@@ -277,11 +279,27 @@ impl Play<'_> {
         }
     }
 
+    /// What is known of members' lines from now on, after the end of a fault of `hosts`.
+    fn mended(&mut self, kind: FaultKind, hosts: &[HostId], now: Time) {
+        for host in hosts {
+            let seat = &mut self.meter().seats[host.index()];
+            seat.impairments = seat.impairments.saturating_sub(1);
+            match kind {
+                FaultKind::Flapping | FaultKind::Deaf | FaultKind::Mute => seat.cut_until = Some(now),
+                _ => seat.impaired_until = Some(now),
+            }
+        }
+        if kind == FaultKind::Partition {
+            // Each side has declared the other failed.
+            self.meter().seats.iter_mut().for_each(|seat| seat.cut_until = Some(now));
+        }
+    }
+
     /// Plans what happens at this rate, a little irregularly.
     fn again(&mut self, rate: f64, step: Step) {
         if rate > 0.0 {
             let span = Duration::from_secs_f64((0.5 + self.rng.unit()) / rate);
-            let at = self.world.now() + span.max(Duration::from_millis(1));
+            let at = self.world.now() + span;
             self.plan(at, step);
         }
     }
@@ -319,28 +337,38 @@ impl Play<'_> {
         if is_return {
             self.meter().changed("return of members".to_owned(), now);
         }
-        self.world.start(host);
-        self.join(host);
+        if is_return && self.setup.snapshots {
+            // It looks for the others itself, as long as its snapshot names some.
+            self.world.restart(host);
+            self.plan(now + RETRY_JOIN, Step::Retry(host));
+        } else {
+            self.world.start(host);
+            self.join(host);
+        }
     }
 
-    /// Lets a process join through members that are up: the first while the cluster comes to be, later up to three by chance.
+    /// Lets a process join through members that are up: the first while the cluster comes to be, otherwise up to three by chance.
     fn join(&mut self, host: HostId) {
         let now = self.world.now();
-        let mut through: Vec<HostId> = if self.setup.start == super::setup::Start::Formed {
+        let is_founder = self.setup.start != Start::Formed
+            && host.index() < self.setup.nodes
+            && self.world.process(host).is_some_and(|process| process.life == 1);
+        if is_founder && host == HostId(0) {
+            return;
+        }
+        let through = if is_founder && self.meter().seats.first().is_some_and(|first| first.is_up) {
+            vec![HostId(0)]
+        } else {
             let mut some = self.pick(&Target::Count(4));
             some.retain(|other| *other != host);
             some.truncate(3);
             some
-        } else {
-            vec![HostId(0)]
         };
-        through.retain(|other| *other != host);
-        if through.is_empty() {
-            return;
+        if !through.is_empty() {
+            let addrs: Vec<_> = through.iter().map(|other| self.world.addr(*other)).collect();
+            // A node that leaves or has stopped does not join, and that is right.
+            let _refused = self.world.command(host, |node, now| node.join(now, &addrs, Replay::Ignore));
         }
-        let addrs: Vec<_> = through.iter().map(|other| self.world.addr(*other)).collect();
-        // A node that leaves or has stopped does not join, and that is right.
-        let _refused = self.world.command(host, |node, now| node.join(now, &addrs, Replay::Ignore));
         self.plan(now + RETRY_JOIN, Step::Retry(host));
     }
 
@@ -363,9 +391,6 @@ impl Play<'_> {
     fn send_event(&mut self) {
         let now = self.world.now();
         if let Some(&host) = self.pick(&Target::Count(1)).first() {
-            if self.meter().events.len() >= MESSAGES_MAX {
-                return;
-            }
             let number = self.meter().sending(now);
             let (name, payload) = (event_name(number), self.payload.clone());
             // Over the limit of this setup's nodes, nothing is sent, and the report shows that nobody got it.
@@ -391,4 +416,10 @@ impl Play<'_> {
             }
         }
     }
+}
+
+/// Whether a member's own trouble may be why it is taken for failed, or takes others for it.
+fn is_impaired(seat: &Seat, at: Time) -> bool {
+    let recently = |until: Option<Time>| until.is_some_and(|until| at.since(until) < TROUBLE_HANGS_OVER);
+    seat.impairments > 0 || recently(seat.paused_until) || recently(seat.impaired_until)
 }

@@ -66,7 +66,7 @@ pub struct Other {
 }
 
 /// A cluster, its network, its load and its faults. Made of keys and values ([`KEYS`]), from flags, a TOML file or a name of the
-/// gallery; two setups of the same keys and values are the same.
+/// gallery; two setups of the same keys and values are the same, whatever the order in which they were given.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// How a file is read that a value names. This crate itself reads none.
@@ -90,6 +90,10 @@ pub struct Setup {
     pub topology: Topology,
     /// How the cluster comes to be.
     pub start: Start,
+    /// Whether members keep a snapshot, with which they start again.
+    pub snapshots: bool,
+    /// How far their clocks go wrong at most, as a share of the time: 0.01 is a second in a hundred.
+    pub clock_drift: f64,
     /// What goes wrong.
     pub faults: Vec<Fault>,
     /// What the applications do.
@@ -132,6 +136,8 @@ impl Default for Setup {
             quality: Quality::good(),
             topology: Topology::Flat,
             start: Start::Formed,
+            snapshots: false,
+            clock_drift: 0.0,
             faults: Vec::new(),
             load: Load {
                 events: 0.0,
@@ -190,7 +196,7 @@ impl Setup {
     /// The same with what a TOML file's text says: the keys as they are, or in tables named for their groups.
     ///
     /// # Errors
-    /// The first thing that cannot be, with its line.
+    /// The first thing that cannot be, whatever else is said, with its line.
     pub fn with_toml(self, text: &str) -> Result<Self, SetupError> {
         let line = |start: usize| text[..start].matches('\n').count() + 1;
         let table = DeTable::parse(text).map_err(|error| {
@@ -211,14 +217,14 @@ impl Setup {
             }
             .map_err(told)?;
         }
-        setup.complete()?;
         Ok(setup)
     }
 
     /// The same with one thing set. `fault` adds a fault to those that were added before; the first takes the place of the gallery's.
+    /// Whether the whole can be is only known once all is said: see [`Setup::complete`].
     ///
     /// # Errors
-    /// When there is no such key, when the value is not of its kind, or when the whole could not be.
+    /// When there is no such key, or when the value is not of its kind.
     pub fn with(mut self, key: &str, value: &str) -> Result<Self, SetupError> {
         if key == "scenario" {
             let given = std::mem::take(&mut self.given);
@@ -242,45 +248,77 @@ impl Setup {
         self.resolved()
     }
 
-    /// Whether nothing is missing: what was given may say something about members that there are not.
-    pub(super) fn complete(&self) -> Result<(), SetupError> {
+    /// Whether all that was said can be together, and nothing is missing. Ask when all is said.
+    ///
+    /// # Errors
+    /// The first thing that cannot be.
+    pub fn complete(&self) -> Result<(), SetupError> {
+        let wrong = |what: &str| Err(SetupError(what.to_owned()));
         let theirs = self.given.keys().find(|name| name.starts_with(OTHER));
-        match theirs.filter(|_| self.other.is_none()) {
-            None => Ok(()),
-            Some(name) => Err(SetupError(format!(
+        if let Some(name) = theirs.filter(|_| self.other.is_none()) {
+            return Err(SetupError(format!(
                 "{name} is for some of the members; say for which share: other_share=50%"
-            ))),
+            )));
         }
+        if self.says("start_every") && !matches!(self.start, Start::OneByOne(_)) {
+            return wrong("start_every is for start=one-by-one");
+        }
+        if self.says("jitter") && !self.value("latency").is_none_or(keys::is_single_latency) {
+            return wrong(
+                "jitter is for a latency that is a single time; the latency is a distribution already",
+            );
+        }
+        if self.says("reordering_delay") && !self.says("reordering") {
+            return wrong(
+                "reordering_delay does nothing without reordering, the share of packets that are held back",
+            );
+        }
+        if self.says("zones") && self.says("matrix") {
+            return wrong("zones and matrix both say how far apart the members are; give one of them");
+        }
+        if self.says("zone_latency") && !self.says("zones") {
+            return wrong("zone_latency: there are no zones; set zones as well");
+        }
+        self.check_settings()?;
+        self.check_sizes()?;
+        self.faults.iter().try_for_each(|fault| self.check_fault(fault))
+    }
+
+    /// What was said of a key, by the gallery or since.
+    fn value(&self, name: &str) -> Option<&str> {
+        // Who gives a matrix means it in place of the scenario's zones.
+        let is_replaced = matches!(name, "zones" | "zone_latency") && self.given.contains_key("matrix");
+        let of_base = || {
+            let sets = self.scenario.and_then(gallery::find).filter(|_| !is_replaced)?.sets;
+            sets.iter().rev().find(|(key, _)| *key == name).map(|(_, value)| *value)
+        };
+        self.given.get(name).map(String::as_str).or_else(of_base)
+    }
+
+    fn says(&self, name: &str) -> bool {
+        self.value(name).is_some()
     }
 
     /// Applies what was given in the order of [`KEYS`], so that it does not matter in which order it was.
     fn resolved(self) -> Result<Self, SetupError> {
         let base = self.scenario.and_then(gallery::find);
-        let mut of_base: BTreeMap<&str, &str> = BTreeMap::new();
-        let mut faults: Vec<&str> = Vec::new();
-        for (key, value) in base.into_iter().flat_map(|named| named.sets) {
-            if *key == "fault" {
-                faults.push(value);
-            } else {
-                of_base.insert(key, value);
-            }
-        }
+        let sets = base.into_iter().flat_map(|named| named.sets);
+        let mut faults: Vec<&str> =
+            sets.filter(|(key, _)| *key == "fault").map(|(_, fault)| *fault).collect();
         if !self.given_faults.is_empty() {
             faults = self.given_faults.iter().map(String::as_str).filter(|fault| *fault != "none").collect();
         }
-        let value_of = |name: &str| self.given.get(name).map(String::as_str).or(of_base.get(name).copied());
         let mut setup = Self::reading(self.read);
         for key in KEYS {
-            if let Some(value) = value_of(key.name) {
+            if let Some(value) = self.value(key.name) {
                 key.apply(&mut setup, value)?;
             }
         }
         for fault in faults {
             setup.faults.push(Fault::parse(fault).map_err(SetupError)?);
         }
-        let share = value_of("other_share");
-        if let Some(share) = share {
-            setup.other = Some(setup.other_config(share, &value_of)?);
+        if let Some(share) = self.value("other_share") {
+            setup.other = Some(self.other_config(setup.clone(), share)?);
         }
         let setup = Self {
             scenario: self.scenario,
@@ -288,19 +326,13 @@ impl Setup {
             given_faults: self.given_faults.clone(),
             ..setup
         };
-        let setup = if value_of("duration").is_none() { setup.with_duration() } else { setup };
-        setup.check()?;
-        Ok(setup)
+        Ok(if setup.says("duration") { setup } else { setup.with_duration() })
     }
 
-    fn other_config<'a>(
-        &self,
-        share: &str,
-        value_of: &impl Fn(&str) -> Option<&'a str>,
-    ) -> Result<Other, SetupError> {
-        let mut theirs = self.clone();
+    /// The settings of the others: those of all, and what was said of theirs.
+    fn other_config(&self, mut theirs: Self, share: &str) -> Result<Other, SetupError> {
         for key in KEYS.iter().filter(|key| key.is_setting()) {
-            if let Some(value) = value_of(&format!("{OTHER}{}", key.name)) {
+            if let Some(value) = self.value(&format!("{OTHER}{}", key.name)) {
                 key.apply(&mut theirs, value)?;
             }
         }
@@ -319,16 +351,20 @@ impl Setup {
         self
     }
 
-    fn check(&self) -> Result<(), SetupError> {
-        let wrong = |what: String| Err(SetupError(what));
+    fn check_settings(&self) -> Result<(), SetupError> {
         for (whose, config) in
             std::iter::once(("", &self.config)).chain(self.other.iter().map(|other| (OTHER, &other.config)))
         {
             if let Err(problems) = config.validate() {
                 let told: Vec<String> = problems.iter().map(|problem| format!("{whose}{problem}")).collect();
-                return wrong(told.join("; "));
+                return Err(SetupError(told.join("; ")));
             }
         }
+        Ok(())
+    }
+
+    fn check_sizes(&self) -> Result<(), SetupError> {
+        let wrong = |what: String| Err(SetupError(what));
         if self.duration > DURATION_MAX {
             return wrong(format!("duration is {}; at most 31 days can be run", span::text(self.duration)));
         }
@@ -339,23 +375,30 @@ impl Setup {
         if self.watch.is_some_and(|node| node > self.nodes + joining) {
             return wrong(format!("watch names a member that is not there; there are {} nodes", self.nodes));
         }
-        for fault in &self.faults {
-            let known = self.nodes + joining;
-            match fault.target {
-                _ if fault.kind == FaultKind::Join => {}
-                Target::Count(count) if count > self.nodes => {
-                    return wrong(format!("'{fault}' hits {count} of {} nodes", self.nodes));
-                }
-                Target::Node(number) if number > known => {
-                    return wrong(format!(
-                        "'{fault}' hits a node that is not there; there are {known} nodes"
-                    ));
-                }
-                _ => {}
+        Ok(())
+    }
+
+    fn check_fault(&self, fault: &Fault) -> Result<(), SetupError> {
+        let wrong = |what: String| Err(SetupError(what));
+        let (nodes, known) = (self.nodes, self.nodes + self.joining());
+        match fault.target {
+            _ if fault.kind == FaultKind::Join => {}
+            Target::Count(count) if count > nodes => {
+                return wrong(format!("'{fault}' hits {count} of {nodes} nodes"));
             }
-            if fault.at >= self.duration {
-                return wrong(format!("'{fault}' begins after the end at {}", span::text(self.duration)));
+            Target::Node(number) if number > known => {
+                return wrong(format!("'{fault}' hits a node that is not there; there are {known} nodes"));
             }
+            _ => {}
+        }
+        if fault.kind == FaultKind::Partition && fault.target.count(nodes) >= known {
+            return wrong(format!("'{fault}' splits all {known} nodes off from nobody"));
+        }
+        if fault.kind.is_of_disks() && !self.snapshots {
+            return wrong(format!("'{fault}' means nothing to members without files; set snapshots=true"));
+        }
+        if fault.at >= self.duration {
+            return wrong(format!("'{fault}' begins after the end at {}", span::text(self.duration)));
         }
         Ok(())
     }

@@ -67,11 +67,18 @@ pub fn study(
     });
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(place, _)| *place);
-    let reports = results.into_iter().map(|(_, result)| result).collect::<Result<Vec<_>, _>>()?;
+    let mut reports = results.into_iter().map(|(_, result)| result).collect::<Result<Vec<_>, _>>()?;
+    // One that was stopped while its cluster formed has measured nothing.
+    reports.retain(|report| !report.interrupted || report.seconds > 0.0);
     Ok(Study { setup: setup.clone(), reports })
 }
 
 impl Study {
+    /// Whether somebody stopped it before all of its runs were over.
+    pub fn is_interrupted(&self, runs: usize) -> bool {
+        self.reports.len() < runs || self.reports.iter().any(|report| report.interrupted)
+    }
+
     /// A measure over all runs; `None` if no run has it.
     pub fn summary(&self, measure: &Measure) -> Option<Summary> {
         Summary::of(&self.values(measure))

@@ -111,17 +111,17 @@ pub fn comparison(both: &Comparison) -> String {
         let is_first = lines.is_empty();
         heading(&mut lines, measure, is_first, &|| format!("{:>13}{:>13}  {}", "A", "B", "B beside A"));
         let show = |it: Option<Summary>| it.map_or_else(|| "-".to_owned(), |it| measure.unit.show(it.median));
-        let verdict = verdict(measure, a, b);
+        let verdict = verdict(measure, both);
         let line = format!("  {:<WIDTH$}{:>13}{:>13}  {verdict}", measure.title, show(a), show(b));
         lines.push(line.trim_end().to_owned());
     }
     lines.join("\n")
 }
 
-/// How B is beside A: by how much, and whether that is better for certain, which it is when no run of one is as good as any of the
-/// other.
-pub(super) fn verdict(measure: &Measure, a: Option<Summary>, b: Option<Summary>) -> String {
-    let (Some(a), Some(b)) = (a, b) else { return String::new() };
+/// How B is beside A: by how much, and whether that is better for certain, which it is when all runs have the measure and none of one
+/// is as good as any of the other.
+pub(super) fn verdict(measure: &Measure, both: &Comparison) -> String {
+    let (Some(a), Some(b)) = (both.a.summary(measure), both.b.summary(measure)) else { return String::new() };
     if a.median.to_bits() == b.median.to_bits() {
         return "same".to_owned();
     }
@@ -138,7 +138,8 @@ pub(super) fn verdict(measure: &Measure, a: Option<Summary>, b: Option<Summary>)
     } else {
         format!("+ {}", measure.unit.show(b.median))
     };
-    let apart = a.count > 1 && b.count > 1 && (b.max < a.min || b.min > a.max);
+    let is_in_all = a.count == both.a.reports.len() && b.count == both.b.reports.len();
+    let apart = is_in_all && a.count > 1 && b.count > 1 && (b.max < a.min || b.min > a.max);
     let is_better = match measure.better {
         Better::Lower => Some(b.median < a.median),
         Better::Higher => Some(b.median > a.median),

@@ -29,11 +29,14 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(wrong()) }
 }
 
-/// A number of 0 or more, such as a rate a second.
+/// The highest rate a second.
+const RATE_MAX: f64 = 1000.0;
+
+/// A rate a second: a number from 0 to 1000.
 pub(super) fn rate(text: &str) -> Result<f64, String> {
     match text.trim().parse::<f64>() {
-        Ok(rate) if (0.0..=1e6).contains(&rate) => Ok(rate),
-        _ => Err(format!("{text:?} is no rate; write how often a second, as 2 or 0.5, at most a million")),
+        Ok(rate) if (0.0..=RATE_MAX).contains(&rate) => Ok(rate),
+        _ => Err(format!("{text:?} is no rate; write how often a second, as 2 or 0.5, at most {RATE_MAX}")),
     }
 }
 
@@ -100,7 +103,7 @@ mod tests {
         for wrong in ["-1%", "101%", "2", "x", "", "NaN"] {
             assert!(share(wrong).is_err_and(|why| why.contains("as 0.05 or 5%")), "{wrong}");
         }
-        assert!(rate("-1").is_err() && rate("inf").is_err() && rate("1e9").is_err());
+        assert!(rate("-1").is_err() && rate("inf").is_err() && rate("1001").is_err());
         assert!(whole("11", 1, 10_usize).is_err_and(|why| why.contains("from 1 to 10")));
         assert!(switch("maybe").is_err());
         for wrong in ["10MB", "MB/s", "10XB/s", "0B/s", "-1B/s"] {

@@ -234,8 +234,7 @@ pub fn for_each<T: Sync, R: Send>(
 pub(crate) fn quantile(values: &[f64], share: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
-    let at = (share * sorted.len().saturating_sub(1) as f64).round() as usize;
-    sorted.get(at).copied()
+    crate::lab::quantile(&sorted, share)
 }
 
 /// The mean; `None` of none.

@@ -6,11 +6,13 @@ use std::time::Duration;
 use thane_core::Time;
 
 use super::{MARKS_MAX, Play, Progress, SLICE, Step};
+use crate::clock::Clock;
+use crate::disk::DiskFault;
 use crate::lab::fault::{Fault, FaultKind};
 use crate::lab::meter::Meter;
 use crate::lab::report::{Alarms, FaultMark};
 use crate::lab::setup::{Setup, Start};
-use crate::network::{Effect, Hosts, Latency, LinkFault, Loss, Quality};
+use crate::network::{Effect, FaultId, Hosts, Latency, LinkFault, Loss, Quality};
 use crate::rng::SimRng;
 use crate::world::{Crash, HostId, World};
 
@@ -25,14 +27,11 @@ impl<'a> Play<'a> {
         world.network_mut().topology = setup.topology.clone();
         let mut rng = SimRng::new(seed, "lab", 0);
         let payload = (0..setup.load.event_bytes).map(|_| rng.u64() as u8).collect();
-        for index in 0..setup.nodes {
-            let config = setup.config_of(index, world.next_addr());
-            world.add_host(config);
-        }
-        Self {
+        let mut play = Self {
             setup,
             world,
             rng,
+            clocks: SimRng::new(seed, "lab clocks", 0),
             agenda: BTreeMap::new(),
             planned: 0,
             zero: Time::ZERO,
@@ -47,11 +46,31 @@ impl<'a> Play<'a> {
             bytes_before: 0,
             peak_bytes: 0.0,
             sizes: BTreeSet::new(),
-            last_mended: None,
+            for_good: false,
             tags_set: 0,
             member_seconds: 0.0,
             payload,
+        };
+        for _ in 0..setup.nodes {
+            play.add_host();
         }
+        play
+    }
+
+    /// Adds the next host, with what it keeps and the clock that it has.
+    fn add_host(&mut self) -> HostId {
+        let index = self.world.hosts().count();
+        let config = self.setup.config_of(index, self.world.next_addr());
+        let host = self.world.add_host(config);
+        if self.setup.snapshots {
+            self.world.add_disk(host, true);
+        }
+        if self.setup.clock_drift > 0.0 {
+            let share = (2.0 * self.clocks.unit() - 1.0) * self.setup.clock_drift;
+            let drift_ppm = (share * 1e6).round() as i32;
+            self.world.set_clock(host, Clock { offset: Duration::ZERO, drift_ppm });
+        }
+        host
     }
 
     /// Brings the cluster to the moment when the clock starts, and plans what comes then.
@@ -131,6 +150,10 @@ impl<'a> Play<'a> {
                     self.world.pause(host, span);
                     self.meter().seats[host.index()].paused_until = Some(now + span);
                 }
+                self.plan(now + span, Step::Over);
+            }
+            FaultKind::Slow(_) | FaultKind::Block | FaultKind::DiskFull | FaultKind::DiskFailing => {
+                self.burden(number, hosts);
             }
             FaultKind::RollingRestart => {
                 let mut left = hosts;
@@ -141,9 +164,7 @@ impl<'a> Play<'a> {
             FaultKind::Join => {
                 self.meter().changed(fault.title(), now);
                 for _ in 0..fault.target.count(self.setup.nodes) {
-                    let index = self.world.hosts().count();
-                    let config = self.setup.config_of(index, self.world.next_addr());
-                    let host = self.world.add_host(config);
+                    let host = self.add_host();
                     self.start(host, false);
                 }
             }
@@ -186,9 +207,37 @@ impl<'a> Play<'a> {
             self.meter().seats[host.index()].impairments += 1;
         }
         let link = self.world.begin_fault(link);
-        if let Some(lasting) = fault.lasting {
-            let at = self.world.now() + lasting;
-            self.plan(at, Step::Mend { fault: number, hosts: impaired, link });
+        self.mend_later(number, impaired, Some(link));
+    }
+
+    /// A fault of these machines.
+    fn burden(&mut self, number: usize, hosts: Vec<HostId>) {
+        let fault = &self.setup.faults[number];
+        let span = fault.lasting.unwrap_or(self.setup.duration);
+        for &host in &hosts {
+            match fault.kind {
+                FaultKind::Slow(each) => self.world.slow(host, each, span),
+                FaultKind::Block => self.world.block(host, span),
+                FaultKind::DiskFull => self.world.break_disk(host, DiskFault::Full, span),
+                FaultKind::DiskFailing => self.world.break_disk(host, DiskFault::Failing, span),
+                _ => {}
+            }
+        }
+        // Nobody notices the disk of another.
+        let impaired = if fault.kind.is_of_disks() { Vec::new() } else { hosts };
+        for host in &impaired {
+            self.meter().seats[host.index()].impairments += 1;
+        }
+        self.mend_later(number, impaired, None);
+    }
+
+    fn mend_later(&mut self, number: usize, hosts: Vec<HostId>, link: Option<FaultId>) {
+        match self.setup.faults[number].lasting {
+            Some(lasting) => {
+                let at = self.world.now() + lasting;
+                self.plan(at, Step::Mend { fault: number, hosts, link });
+            }
+            None => self.for_good = true,
         }
     }
 
