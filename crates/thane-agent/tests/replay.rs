@@ -128,6 +128,12 @@ fn a_recorded_agent_tells_afterwards_why_a_member_was_declared_failed() {
     let everybody = run(&["sim", "replay", "-until", &until, path]).stdout;
     assert!(everybody.contains(&format!("n2  {}:7946  alive", address(2))), "{everybody}");
 
+    // Past the end there is nothing to be known.
+    let late = run(&["sim", "replay", "-until=100h", path]).stdout;
+    assert!(late.contains(", where the recording ends:") && late.contains("the agent stopped"), "{late}");
+    let late = json(&["sim", "replay", "-format=json", "-until=100h", path]);
+    assert_eq!(late["moment"], late["timeline"].as_array().unwrap().last().unwrap()["at"], "{late}");
+
     let whole = fs::read(&recording).unwrap();
     a_damaged_file_is_told(&directory, &whole);
 }

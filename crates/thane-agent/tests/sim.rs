@@ -109,6 +109,32 @@ fn two_settings_stand_beside_each_other() {
 }
 
 #[test]
+fn settings_are_judged_when_all_are_known() {
+    // The scenario has five crashes, and A and B say how many members there are.
+    let answer = sim(&["crash", "-nodes=3", "-crash=1", "-duration=12s"]);
+    assert_eq!(answer.exit_code, Some(0), "{answer:?}");
+    let answer = sim(&["compare", "-fault=crash 4 at 1s", "-duration=2s", "nodes=4", "nodes=3"]);
+    assert!(answer.stdout.contains("'crash 4 at 1s' hits 4 of 3 nodes"), "{answer:?}");
+    // A report of before is not lost to a setup that cannot be.
+    let folder = Folder::new("judged");
+    let page = folder.file("report.html");
+    std::fs::write(&page, "of yesterday").unwrap();
+    let answer = sim(&["-set", "other.detector=serf", "-html", &page]);
+    assert_eq!(answer.exit_code, Some(1), "{answer:?}");
+    assert_eq!(std::fs::read_to_string(&page).unwrap(), "of yesterday");
+}
+
+#[test]
+fn a_division_is_measured_again_by_its_seed() {
+    let once = sim(&["heal", "-seed=6", "-inputs=20000"]);
+    assert!(
+        once.exit_code == Some(0) && once.stdout.starts_with("seed 6: 1 + 2 hosts, divided for 52 s"),
+        "{once:?}"
+    );
+    assert_eq!(sim(&["heal", "-seed=6", "-inputs=20000"]).stdout, once.stdout);
+}
+
+#[test]
 fn the_gallery_and_the_keys_are_listed() {
     let list = sim(&["list"]);
     assert_eq!(list.exit_code, Some(0));
@@ -118,6 +144,20 @@ fn the_gallery_and_the_keys_are_listed() {
     let keys = sim(&["keys"]);
     for name in ["gossip_interval ", "loss ", "fault ", "[network]", "other_share "] {
         assert!(keys.stdout.lines().any(|line| line.starts_with(name)), "{name}: {keys:?}");
+    }
+}
+
+#[test]
+fn the_documentation_names_every_key_and_every_fault() {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/simulator.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    let keys = sim(&["keys"]).stdout;
+    let (keys, faults) = keys.split_once("[fault]").unwrap();
+    let of_cluster =
+        keys.split_once("[settings]").unwrap().0.lines().skip_while(|line| !line.starts_with('['));
+    let names = of_cluster.chain(faults.lines().skip(1)).filter_map(|line| line.split_whitespace().next());
+    for name in names.filter(|name| !name.starts_with('[')) {
+        assert!(docs.contains(&format!("`{name}")), "docs/simulator.md does not name {name}");
     }
 }
 
@@ -140,6 +180,12 @@ fn mistakes_are_told_with_what_to_do() {
         ),
         (&["nowhere.toml"], "The file 'nowhere.toml' cannot be read", "TOML"),
         (&["-set", "other.detector=serf", "-nodes=3"], "say for which share", "thane sim keys"),
+        (&["sweep", "-seeds=0"], "-seeds is 0", "1 or more"),
+        (&["sweep", "-seed=3", "-seeds=10"], "-seeds means nothing beside -seed", "Leave out -seeds"),
+        (&["heal", "-cases=0"], "-cases is 0", "1 or more"),
+        (&["heal", "-loss=10"], "-loss means nothing without -nodes", "Leave out -loss"),
+        (&["heal", "-nodes=4", "-loss=150"], "-loss is 150", "from 0 to 99"),
+        (&["heal", "-nodes=4", "-cases=3"], "-cases means nothing beside -nodes", "Leave out"),
     ] {
         let answer = sim(arguments);
         assert_eq!(answer.exit_code, Some(1), "{arguments:?}: {answer:?}");
@@ -151,6 +197,9 @@ fn mistakes_are_told_with_what_to_do() {
     assert!(nothing.stdout.starts_with("Usage: thane sim [COMMAND]"), "{nothing:?}");
     assert!(sim(&["-nods=3"]).stderr.contains("did you mean -nodes?"));
     assert!(sim(&["compare", "crash"]).stdout.starts_with("Two settings must be given, A and B."));
+    for arguments in [["sweep", "10000", "-base", "7"], ["heal", "100", "-base", "7"]] {
+        assert!(sim(&arguments).stdout.starts_with("It takes no arguments."), "{arguments:?}");
+    }
     let document: serde_json::Value =
         serde_json::from_str(&sim(&["-format=json", "-nodes=0"]).stdout).unwrap();
     assert!(document["error"].as_str().unwrap().contains("nodes"), "{document}");

@@ -2,7 +2,7 @@
 
 use thane_sim::lab::{Comparison, Setup, html, text};
 
-use super::run::{Runs, setup, with_argument, with_runs, with_setup};
+use super::run::{Runs, begun, told, with_argument, with_runs, with_setup};
 use crate::cli::encoding::{Format, as_json};
 use crate::cli::{Failure, Output};
 use crate::goflags::{FlagSet, Parsed};
@@ -23,10 +23,14 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     let [a, b] = parsed.args() else {
         return Err(Failure::Usage("Two settings must be given, A and B."));
     };
-    let base = setup(&parsed.without_args())?;
-    let side = |argument: &str| match argument {
-        "-" => Ok(base.clone()),
-        other => with_argument(base.clone(), other),
+    let base = begun(&parsed.without_args())?;
+    let side = |argument: &str| {
+        let setup = match argument {
+            "-" => base.clone(),
+            other => with_argument(base.clone(), other)?,
+        };
+        setup.complete().map_err(|wrong| told(&wrong))?;
+        Ok::<_, Failure>(setup)
     };
     let (setup_a, setup_b) = (side(a)?, side(b)?);
     let runs = Runs::of(parsed)?;
@@ -36,7 +40,14 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
         output.line(&format!("B: {} nodes: {}", setup_b.nodes, setup_b.title()))?;
         output.line(&format!("{}: {command}", runs.seeds_told()))?;
     }
-    let both = Comparison { a: runs.study(&setup_a, "A: ")?, b: runs.study(&setup_b, "B: ")? };
+    let a = runs.study(&setup_a, "A: ")?;
+    if a.is_interrupted(runs.count()) {
+        return Err(stopped());
+    }
+    let both = Comparison { a, b: runs.study(&setup_b, "B: ")? };
+    if both.b.reports.is_empty() {
+        return Err(stopped());
+    }
     runs.write_html(|| html::comparison_page(&both, &command))?;
     match runs.format {
         Format::Json => output.line(&as_json(&both.document(&command))?)?,
@@ -51,10 +62,11 @@ fn command(base: &Setup, a: &str, b: &str, runs: &Runs) -> String {
     format!("thane sim compare {} {} {}", shared.trim(), quoted(a), quoted(b))
 }
 
+fn stopped() -> Failure {
+    Failure::told("It was stopped before both were measured.")
+}
+
 fn tell(both: &Comparison, command: &str, output: &mut Output) -> Result<(), Failure> {
-    if both.a.reports.is_empty() || both.b.reports.is_empty() {
-        return Err(Failure::told("It was stopped before both were measured."));
-    }
     for (name, study) in [("A", &both.a), ("B", &both.b)] {
         output.line("")?;
         for finding in text::findings(study) {

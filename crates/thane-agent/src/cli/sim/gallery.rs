@@ -1,7 +1,8 @@
 //! `thane sim list` and `thane sim keys`: what there is to choose from.
 
-use thane_sim::lab::{GALLERY, KEYS};
+use thane_sim::lab::{FAULT_KINDS, GALLERY, KEYS};
 
+use super::asked::no_arguments;
 use crate::cli::{Failure, Output};
 use crate::goflags::{FlagSet, Parsed};
 
@@ -44,10 +45,8 @@ pub(super) fn keys(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> 
         }
         rows.push([key.name.to_owned(), key.help.to_owned()]);
     }
+    rows.push(["[fault]".to_owned(), String::new()]);
+    rows.extend(FAULT_KINDS.iter().map(|(example, help)| [(*example).to_owned(), (*help).to_owned()]));
     output.table(&rows, 1, |_, _| None)?;
     Ok(())
-}
-
-fn no_arguments(parsed: &Parsed) -> Result<(), Failure> {
-    if parsed.args().is_empty() { Ok(()) } else { Err(Failure::Usage("It takes no arguments.")) }
 }

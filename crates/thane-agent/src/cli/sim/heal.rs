@@ -7,7 +7,7 @@ use std::time::Duration;
 use thane_sim::healing::{Division, Healed, heal_all};
 use thane_sim::sweep::seeds;
 
-use super::sweep::number;
+use super::asked::{count, no_arguments, none_of, number};
 use crate::cli::progress::Progress;
 use crate::cli::{Failure, Output};
 use crate::goflags::{FlagSet, Parsed};
@@ -22,6 +22,7 @@ pub(super) fn flags() -> FlagSet {
     )
     .int("cases", 20, "How many are drawn.")
     .int("base", 0, "The number that they are drawn from; another one gives other cases.")
+    .int("seed", 0, "The case that is drawn from this seed alone; with -nodes, the seed of that division.")
     .int(
         "inputs",
         3_000_000,
@@ -38,7 +39,15 @@ pub(super) fn flags() -> FlagSet {
 }
 
 pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
-    let divisions = if parsed.is_set("nodes") { vec![given(parsed)?] } else { drawn(parsed, output)? };
+    no_arguments(parsed)?;
+    let is_given = parsed.is_set("nodes");
+    let divisions = if is_given {
+        none_of(parsed, &["cases", "base", "inputs"], "beside -nodes")?;
+        vec![given(parsed)?]
+    } else {
+        none_of(parsed, &["here", "seconds", "loss", "dead-seeds", "pace"], "without -nodes")?;
+        drawn(parsed, output)?
+    };
     let count = divisions.len();
     let threads = available_parallelism().map_or(1, NonZeroUsize::get);
     let progress = Progress::start(&format!("0 of {count} divisions"));
@@ -55,6 +64,10 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
             Err(unhealed) => {
                 failed += 1;
                 output.line(&format!("NOT HEALED: {unhealed}"))?;
+                if !is_given {
+                    let (seed, inputs) = (division.seed, parsed.int("inputs"));
+                    output.line(&format!("  again: thane sim heal -seed {seed} -inputs {inputs}"))?;
+                }
             }
         }
     }
@@ -67,20 +80,32 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
 }
 
 fn drawn(parsed: &Parsed, output: &mut Output) -> Result<Vec<Division>, Failure> {
-    let (cases, base) = (number(parsed, "cases")? as usize, number(parsed, "base")?);
-    let inputs = number(parsed, "inputs")?;
-    output
-        .line(&format!("{cases} cases from the number {base}: thane sim heal -cases {cases} -base {base}"))?;
+    let inputs = count(parsed, "inputs")? as u64;
+    if parsed.is_set("seed") {
+        none_of(parsed, &["cases", "base"], "beside -seed")?;
+        return Ok(vec![Division::draw(number(parsed, "seed")?, inputs)]);
+    }
+    let (cases, base) = (count(parsed, "cases")?, number(parsed, "base")?);
+    output.line(&format!(
+        "{cases} cases from the number {base}: thane sim heal -cases {cases} -base {base} -inputs {inputs}"
+    ))?;
     Ok(seeds(base, cases).into_iter().map(|seed| Division::draw(seed, inputs)).collect())
 }
 
 fn given(parsed: &Parsed) -> Result<Division, Failure> {
+    let loss = number(parsed, "loss")?;
+    if loss >= 100 {
+        return Err(Failure::mendable(
+            format!("-loss is {loss}"),
+            "-loss takes per cent of packets, from 0 to 99; with all of them lost nothing is ever one.",
+        ));
+    }
     let division = Division {
-        seed: number(parsed, "base")?,
+        seed: number(parsed, "seed")?,
         hosts: number(parsed, "nodes")? as usize,
         here: number(parsed, "here")? as usize,
         lasting: Duration::from_secs(number(parsed, "seconds")?),
-        loss: number(parsed, "loss")?.min(100) as f64 / 100.0,
+        loss: loss as f64 / 100.0,
         dead_seeds: number(parsed, "dead-seeds")? as usize,
         pace: u32::try_from(number(parsed, "pace")?).unwrap_or(u32::MAX),
     };

@@ -3,6 +3,7 @@
 //! What runs is the very core that the agent runs; the simulator's crate does everything but the talking. Each command of the group is
 //! one file here and one entry of [`COMMANDS`].
 
+mod asked;
 mod compare;
 mod gallery;
 mod heal;

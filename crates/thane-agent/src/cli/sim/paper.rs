@@ -6,6 +6,7 @@ use std::thread::available_parallelism;
 use serde::Serialize;
 use thane_sim::papers::{Options, PAPERS, Paper, PaperTable};
 
+use super::asked::number;
 use crate::cli::encoding::{Format, as_json, with_format};
 use crate::cli::progress::Progress;
 use crate::cli::{Failure, Output};
@@ -120,12 +121,4 @@ fn one(paper: &Paper, parsed: &Parsed, output: &mut Output) -> Result<(), Failur
         paper.name
     ))?;
     Ok(())
-}
-
-/// A flag's number, which must not be negative.
-fn number(parsed: &Parsed, name: &'static str) -> Result<u64, Failure> {
-    let given = parsed.int(name);
-    u64::try_from(given).map_err(|_negative| {
-        Failure::mendable(format!("-{name} is {given}"), format!("-{name} takes a number of 0 or more."))
-    })
 }

@@ -99,20 +99,28 @@ fn unplayable(path: &str, error: &ReplayError) -> Failure {
     Failure::told(format!("{path}: {error}"))
 }
 
-/// Plays until the end or the moment that was asked for; `show` gets each line.
+/// How far a recording was played.
+#[derive(Clone, Copy)]
+struct Reached {
+    at: Time,
+    /// Whether there is no more of it; what was asked for may be later.
+    is_all: bool,
+}
+
+/// Plays until the end or the moment that was asked for, whichever comes first; `show` gets each line.
 fn play(
     replay: &mut Replay<'_>,
     asked: &Asked,
     clocks: &Clocks,
     mut show: impl FnMut(&Line) -> Result<(), Failure>,
-) -> Result<Result<Time, ReplayError>, Failure> {
+) -> Result<Result<Reached, ReplayError>, Failure> {
     let mut timeline = Timeline::new(&replay.header().config.name);
     let mut last = Time::ZERO;
     loop {
         if let Some(until) = asked.until {
             match replay.next_at() {
-                Ok(next) if next.is_none_or(|next| next > until) => return Ok(Ok(until)),
-                Ok(_due) => {}
+                Ok(Some(next)) if next > until => return Ok(Ok(Reached { at: until, is_all: false })),
+                Ok(_due_or_none) => {}
                 Err(error) => return Ok(Err(error)),
             }
         }
@@ -123,7 +131,7 @@ fn play(
                     show(&line)?;
                 }
             }
-            Ok(None) => return Ok(Ok(last)),
+            Ok(None) => return Ok(Ok(Reached { at: last, is_all: true })),
             Err(error) => return Ok(Err(error)),
         }
     }
@@ -161,16 +169,18 @@ fn as_text(
         Ok(())
     })?;
     output.line("")?;
-    let at = played.map_err(|error| unplayable(path, &error))?;
+    let reached = played.map_err(|error| unplayable(path, &error))?;
     if asked.until.is_some() {
-        output.line(&format!("At {}:", clocks.full(at)))?;
+        let at = reached.at;
+        let ends = if reached.is_all { ", where the recording ends" } else { "" };
+        output.line(&format!("At {}{ends}:", clocks.full(at)))?;
         match &asked.filter.member {
             Some(name) => explain::print(&explanation(&replay, name, at, clocks)?, output)?,
             None => output.line(members(&replay, at).trim_end())?,
         }
         output.line("")?;
     }
-    output.styled_lines(&wrap(&verdict(&replay, asked), width, 0), |line| {
+    output.styled_lines(&wrap(&verdict(&replay, reached), width, 0), |line| {
         line.starts_with("Same as recorded").then_some((16, Style::Bold))
     })?;
     Ok(())
@@ -209,10 +219,10 @@ fn members(replay: &Replay<'_>, at: Time) -> String {
 }
 
 /// Whether it was the same, and why there is no more.
-fn verdict(replay: &Replay<'_>, asked: &Asked) -> String {
+fn verdict(replay: &Replay<'_>, reached: Reached) -> String {
     let (outputs, inputs) = (replay.checked(), replay.inputs());
     let mut text = format!("Same as recorded: {outputs} outputs of {inputs} inputs");
-    if asked.until.is_some() {
+    if !reached.is_all {
         text.push_str(" up to then.");
         return text;
     }
@@ -238,6 +248,9 @@ struct Document<'a> {
     version: &'a str,
     started: String,
     timeline: Vec<Entry>,
+    /// With `-until`: the moment that was reached, which is the end of the recording if that comes first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moment: Option<String>,
     /// With `-until` and `-member`: what `thane explain` would have printed then.
     #[serde(skip_serializing_if = "Option::is_none")]
     explanation: Option<explain::Document<'a>>,
@@ -279,7 +292,9 @@ fn as_document(
         Ok(())
     })?;
     let why = match (&played, &asked.filter.member) {
-        (Ok(at), Some(name)) if asked.until.is_some() => Some(explanation(&replay, name, *at, clocks)?),
+        (Ok(reached), Some(name)) if asked.until.is_some() => {
+            Some(explanation(&replay, name, reached.at, clocks)?)
+        }
         _ => None,
     };
     let header = replay.header();
@@ -289,6 +304,11 @@ fn as_document(
         version: &header.version,
         started: utc(clocks.unix_ns(Time::ZERO)),
         timeline,
+        moment: played
+            .as_ref()
+            .ok()
+            .filter(|_| asked.until.is_some())
+            .map(|reached| utc(clocks.unix_ns(reached.at))),
         explanation: why.as_ref().map(explain::Document::of),
         same_as_recorded: played.is_ok(),
         problem: played.as_ref().err().map(|error| format!("{path}: {error}")),

@@ -92,6 +92,13 @@ fn tell(study: &Study, command: &str, output: &mut Output) -> Result<(), Failure
 
 /// The setup that flags and arguments describe.
 pub(super) fn setup(parsed: &Parsed) -> Result<Setup, Failure> {
+    let setup = begun(parsed)?;
+    setup.complete().map_err(|wrong| told(&wrong))?;
+    Ok(setup)
+}
+
+/// The same if more is to be said: whether all of it can be together is not known yet.
+pub(super) fn begun(parsed: &Parsed) -> Result<Setup, Failure> {
     let read = |path: &str| std::fs::read_to_string(path).map_err(|error| error.to_string());
     let mut setup = Setup::reading(read);
     if parsed.is_set("file") {
@@ -205,6 +212,11 @@ impl Runs {
             )
         })?;
         Ok(Self { seed, count, threads, format: Format::of(parsed)?, html })
+    }
+
+    /// How many runs there are to be of each setup.
+    pub(super) fn count(&self) -> usize {
+        self.count as usize
     }
 
     /// The flags that give the same runs again.

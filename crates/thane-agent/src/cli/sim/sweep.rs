@@ -7,6 +7,7 @@ use thane_sim::Scenario;
 use thane_sim::shrink::shrink;
 use thane_sim::sweep::{seeds, sweep};
 
+use super::asked::{count, no_arguments, none_of, number};
 use crate::cli::progress::Progress;
 use crate::cli::{Failure, Output};
 use crate::goflags::{FlagSet, Parsed};
@@ -29,13 +30,16 @@ pub(super) fn flags() -> FlagSet {
 }
 
 pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
+    no_arguments(parsed)?;
     if parsed.is_set("plan") {
+        none_of(parsed, &["seed", "seeds", "base", "threads"], "beside -plan")?;
         return plan(parsed.string("plan"), output);
     }
     if parsed.is_set("seed") {
+        none_of(parsed, &["seeds", "base", "threads"], "beside -seed")?;
         return one(number(parsed, "seed")?, output);
     }
-    let (count, base) = (number(parsed, "seeds")? as usize, number(parsed, "base")?);
+    let (count, base) = (count(parsed, "seeds")?, number(parsed, "base")?);
     let threads = match number(parsed, "threads")? {
         0 => available_parallelism().map_or(1, NonZeroUsize::get),
         threads => threads as usize,
@@ -52,9 +56,16 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     for failure in &summary.failures {
         output.line(&format!("{failure}\n"))?;
     }
-    match summary.failures.len() {
-        0 => Ok(()),
-        failed => Err(Failure::Aside(format!("{failed} of {count} runs broke a rule."))),
+    let failed = summary.failures.len();
+    let run = summary.passed + failed;
+    match (failed, summary.not_run) {
+        (0, _) => Ok(()),
+        (_, 0) => Err(Failure::Aside(format!("{failed} of {run} runs broke a rule."))),
+        (_, left) => {
+            let told =
+                format!("{failed} of {run} runs broke a rule; it was stopped, and {left} were not run.");
+            Err(Failure::Aside(told))
+        }
     }
 }
 
@@ -96,12 +107,4 @@ fn plan(path: &str, output: &mut Output) -> Result<(), Failure> {
             Err(Failure::Aside("The plan broke a rule.".into()))
         }
     }
-}
-
-/// A flag's number, which must not be negative.
-pub(super) fn number(parsed: &Parsed, name: &'static str) -> Result<u64, Failure> {
-    let given = parsed.int(name);
-    u64::try_from(given).map_err(|_negative| {
-        Failure::mendable(format!("-{name} is {given}"), format!("-{name} takes a number of 0 or more."))
-    })
 }
