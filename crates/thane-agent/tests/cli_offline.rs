@@ -5,21 +5,25 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 
+use socket2::{Domain, Socket, Type};
 use support::{check_stderr, check_stream, goldens, tell_compat, thane};
 
 /// Where recorded calls expected an agent.
 const RECORDED_ADDRESS: &str = "127.0.0.1:7373";
 
-/// An address that refuses connections. Nobody else is given its port for a while.
-fn closed_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+/// An address that refuses connections while the socket is held: nobody listens, and nobody else gets the port.
+fn closed_address() -> (Socket, String) {
+    let held = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    held.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = held.local_addr().unwrap().as_socket().unwrap().to_string();
+    (held, address)
 }
 
 #[test]
 fn every_recorded_call_is_answered_alike() {
-    let unreachable = closed_address();
+    let (_held, unreachable) = closed_address();
     let recorded = goldens(include_str!("goldens/cli_offline.json"));
     let mut listed = 0;
     for golden in &recorded {

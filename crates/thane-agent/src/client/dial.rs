@@ -48,6 +48,8 @@ fn resolve(host: &str, port: &str) -> Result<Vec<SocketAddr>, String> {
 mod tests {
     use std::net::TcpListener;
 
+    use socket2::{Domain, Socket, Type};
+
     use super::*;
 
     #[test]
@@ -68,7 +70,10 @@ mod tests {
 
     #[test]
     fn a_closed_port_refuses_in_gos_words() {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // Held, so that nobody else gets the port, and nobody listens.
+        let held = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        held.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = held.local_addr().unwrap().as_socket().unwrap();
         let error = dial(&address.to_string(), Duration::from_secs(1)).unwrap_err();
         assert_eq!(error, format!("dial tcp {address}: connect: connection refused"));
     }

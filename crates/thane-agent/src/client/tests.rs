@@ -109,7 +109,8 @@ fn an_agent_that_holds_the_connection_and_says_nothing_is_given_up() {
     let started = Instant::now();
     let error = client.members().unwrap_err();
     assert!(matches!(error, RpcError::Silent(SHORT)), "{error:?}");
-    assert!(started.elapsed() >= SHORT, "it had its time");
+    // Timers of sockets may be a little early.
+    assert!(started.elapsed() + Duration::from_millis(20) >= SHORT, "it had its time");
     drop(client);
     thread.join().unwrap();
 }

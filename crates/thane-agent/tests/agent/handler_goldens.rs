@@ -143,7 +143,12 @@ impl Replay {
         agent.wait_for("Received event: member-join");
         let rpc = agent.address("RPC addr");
         let stdouts: Vec<String> = case.actions.iter().map(|action| act(action, &rpc, &case.name)).collect();
-        let wanted = case.log.len();
+        let wanted = case.log.iter().filter(|line| !is_by_luck(line, case)).count();
+        let told = |said: &str| {
+            let mut log = told(said);
+            log.retain(|line| !is_by_luck(line, case));
+            log
+        };
         let differs = differs(&case.name);
         let enough = |log: &[String]| match differs {
             Some(Differs::StreamFirst) => true,
@@ -184,7 +189,8 @@ impl Replay {
             }
         };
         let mut log = self.log.clone();
-        let mut expected: Vec<String> = case.log.iter().map(|line| steady(line)).collect();
+        let expected = case.log.iter().filter(|line| !is_by_luck(line, case));
+        let mut expected: Vec<String> = expected.map(|line| steady(line)).collect();
         match differs(name) {
             None => {
                 same_outputs();
@@ -224,14 +230,26 @@ impl Replay {
     }
 }
 
+/// Whether it depends on the machine that a script was found slow. A script is for certain if it sleeps for longer than the
+/// second that it may take, and if it was slow in the recording.
+fn is_by_luck(line: &str, case: &Behaviour) -> bool {
+    let is_certain = || case.log.iter().any(|recorded| recorded == line && !line.contains("sleep 1"));
+    line.contains("slow, execution exceeding") && !is_certain()
+}
+
 /// Gives a command to the agent; what it printed.
 fn act(action: &Action, rpc: &str, name: &str) -> String {
     let (command, rest) = action.argv.split_first().unwrap();
+    // Where an answer is not meant to be late, there is time for it on a busy machine.
+    let patient = |argument: &String| match argument.as_str() {
+        "-timeout=300ms" | "-timeout=1s" if name != "late_response" => "-timeout=3s".to_owned(),
+        _ => argument.clone(),
+    };
     let output = Command::new(env!("CARGO_BIN_EXE_thane"))
         .env_remove("SERF_RPC_AUTH")
         .arg(command)
         .arg(format!("-rpc-addr={rpc}"))
-        .args(rest)
+        .args(rest.iter().map(patient))
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(action.exit_code), "{:?} of {name}", action.argv);
@@ -288,11 +306,11 @@ fn query(name: &str, payload: &[u8], timeout: Duration) -> Request {
 #[test]
 fn of_a_client_and_a_handler_the_first_to_answer_is_heard() {
     let agent =
-        Agent::start(&["-node=alpha", "-log-level=debug", "-event-handler=query=sleep 0.5; echo handler"]);
+        Agent::start(&["-node=alpha", "-log-level=debug", "-event-handler=query=sleep 3; echo handler"]);
     let mut client = agent.client();
     client.ask(2, &Request::Stream { filter: "query".to_owned(), immediate: false }, 1);
     let mut asker = agent.client();
-    asker.ask(2, &query("q", b"", Duration::from_secs(3)), 1);
+    asker.ask(2, &query("q", b"", Duration::from_secs(30)), 1);
     let event = client.take_until(|value| value["Event"] == "query");
     let id = event["ID"].as_u64().unwrap();
     let answer = client.ask(3, &Request::Respond { id, payload: Some(b"client".to_vec()) }, 1);

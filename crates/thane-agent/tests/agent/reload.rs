@@ -172,7 +172,7 @@ fn signals_during_the_first_join_do_what_they_do_later() {
     let join = format!("-join={}", silent.local_addr().unwrap());
     let config = Config::new("joining", "{}");
     let start = || {
-        let agent = Agent::spawn(&["-profile=lan", &join, &config.flag()]);
+        let agent = Agent::spawn(&["-profile=wan", &join, &config.flag()]);
         let (connection, _from) = silent.accept().unwrap();
         (agent, connection)
     };

@@ -92,7 +92,7 @@ fn an_agent_that_was_suspended_comes_back_and_accuses_nobody() {
     let other = Agent::start(&["-node=birch", &join]);
     let held_up = Agent::start(&["-node=cedar", &join]);
     for agent in [&seed, &other, &held_up] {
-        agent.wait_until("a cluster of three", |output| output.matches("EventMemberJoin: ").count() == 3);
+        agent.wait_until("a cluster of three", |output| output.matches("EventMemberJoin: ").count() >= 3);
     }
     held_up.signal("STOP");
     for agent in [&seed, &other] {
@@ -100,7 +100,7 @@ fn an_agent_that_was_suspended_comes_back_and_accuses_nobody() {
     }
     held_up.signal("CONT");
     for agent in [&seed, &other] {
-        agent.wait_until("cedar's return", |output| output.matches("EventMemberJoin: cedar").count() == 2);
+        agent.wait_until("cedar's return", |output| output.matches("EventMemberJoin: cedar").count() >= 2);
     }
     held_up.wait_for("this node did not run for");
     // Whoever accuses does so at once: all its timers are overdue.

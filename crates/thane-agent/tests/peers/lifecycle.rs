@@ -2,6 +2,7 @@
 
 use crate::harness::{BOTH, Cluster, Kind, Launch, Profile, with_cluster};
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 #[test]
 fn the_exit_code_tells_a_leave_from_an_end_without_one() {
@@ -31,10 +32,12 @@ fn a_second_signal_during_a_leave_ends_the_agent_at_once() {
             let agent = cluster.agent(kind).joining(&seed).start();
             cluster.wait_until_all_alive(&[&seed, &agent]);
             agent.signal("INT");
-            cluster.wait_for("the leave to begin", || {
-                let log = agent.log();
-                if log.contains("Gracefully shutting down agent...") { Ok(()) } else { Err(log) }
-            });
+            // The leave takes about a second, so it is looked at more often than other conditions.
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while !agent.log().contains("Gracefully shutting down agent...") {
+                assert!(Instant::now() < deadline, "the leave does not begin: {}", agent.log());
+                std::thread::sleep(Duration::from_millis(5));
+            }
             agent.signal("INT");
             assert_eq!(agent.wait_for_end(), Some(1), "{}", agent.log());
         }

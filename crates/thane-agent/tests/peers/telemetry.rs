@@ -87,7 +87,7 @@ fn both_tell_statsd_the_same_names() {
         cluster.wait_until_settled(&[first, second, &third]);
         for agent in &agents {
             agent.own_cli(&["event", "deploy:x y", "payload"]).succeeded();
-            agent.own_cli(&["query", "-timeout=1s", "load"]).succeeded();
+            agent.own_cli(&["query", "-timeout=5s", "load"]).succeeded();
             agent.own_cli(&["tags", "-set", "a=b"]).succeeded();
         }
         third.kill();

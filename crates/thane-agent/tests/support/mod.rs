@@ -191,7 +191,9 @@ pub(crate) fn stable_info(text: &str) -> Vec<String> {
             .map(|key| format!("\t{key} = "))
             .iter()
             .any(|key| line.starts_with(key))
-            || ["_time = ", "_queue = ", "coordinate_resets = "].iter().any(|key| line.contains(key))
+            || ["_time = ", "_queue = ", "coordinate_resets = ", "health_score = "]
+                .iter()
+                .any(|key| line.contains(key))
     };
     // Of those the key alone counts.
     let stable = |line: &str| {

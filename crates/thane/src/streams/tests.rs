@@ -77,9 +77,10 @@ async fn both_directions_work_and_the_peers_end_is_told() {
 #[tokio::test]
 async fn a_refused_connection_is_told_as_such_in_gos_words() {
     let mut streams = Streams::new(DEADLINE);
-    let (listener, addr) = listener().await;
-    drop(listener);
-    streams.dial(ID, addr, DEADLINE).unwrap();
+    // Held, so that nobody else gets the port, and nobody listens.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    streams.dial(ID, held.local_addr().unwrap(), DEADLINE).unwrap();
     match next(&mut streams).await {
         What::Failed(StreamFailure::Refused(text)) => assert_eq!(text, "connect: connection refused"),
         other => panic!("{other:?}"),

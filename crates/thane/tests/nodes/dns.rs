@@ -173,7 +173,7 @@ async fn sf_305_servers_that_say_nothing_or_nonsense_cost_a_limited_time() {
     let text = problem(&c, "_serf._tcp.test").await;
     assert!(text.contains("no usable answer for SRV records"), "{text}");
     assert!(text.contains("reachable by UDP and TCP?"), "{text}");
-    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     // The question was repeated meanwhile: packets get lost.
     assert!(dns.take_asked().len() >= 3);
     let server = dns.addr();

@@ -3,10 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use thane::{Key, KeyCommand, KeyReport, Node, StartError, Status};
+use thane::{Builder, Key, KeyCommand, KeyReport, Node, StartError, Status};
 
 use super::directory::Directory;
-use super::{builder, eventually, wait_for_status};
+use super::{eventually, wait_for_status};
+
+/// A node that gives the others much time to answer. What is asked about keys ends when all have.
+fn builder(name: &str) -> Builder {
+    super::builder(name).configure(|config| config.query_timeout_mult = 1_000)
+}
 
 fn key(n: u8) -> Key {
     Key::new(&[n; 32]).unwrap()
@@ -140,7 +145,7 @@ async fn without_encryption_there_are_no_keys_to_change() {
 #[tokio::test]
 async fn a_key_ring_file_that_cannot_be_used_is_explained_in_serfs_words() {
     let directory = Directory::new("ring");
-    let failed = async |builder: thane::Builder| match builder.start().await.unwrap_err() {
+    let failed = async |builder: Builder| match builder.start().await.unwrap_err() {
         error @ StartError::KeyringFile { .. } => error.to_string(),
         other => panic!("{other}"),
     };

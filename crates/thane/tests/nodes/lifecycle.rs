@@ -7,7 +7,7 @@ use thane::{
     Stopped,
 };
 
-use super::{builder, cluster, eventually, in_time, start, wait_for_status};
+use super::{builder, cluster, eventually, in_time, own_address, start, wait_for_status};
 
 #[tokio::test]
 async fn an_occupied_port_is_named_with_the_remedy() {
@@ -71,7 +71,7 @@ async fn a_wildcard_node_talks_to_ipv4_members() {
 
 #[tokio::test]
 async fn dropping_the_last_handle_stops_the_node_and_frees_the_port() {
-    let (node, mut events) = builder("a").start_with_events().await.unwrap();
+    let (node, mut events) = builder("a").bind(own_address()).start_with_events().await.unwrap();
     let addr = node.local_addr();
     let other = node.clone();
     drop(node);
@@ -83,7 +83,10 @@ async fn dropping_the_last_handle_stops_the_node_and_frees_the_port() {
 
 #[tokio::test]
 async fn shutdown_is_idempotent_and_leaves_answers_not_hangs() {
-    let [a, b] = cluster(["a", "b"]).await;
+    let a = builder("a").bind(own_address()).start().await.unwrap();
+    let b = start("b").await;
+    b.join([a.local_addr().to_string()]).await.unwrap();
+    wait_for_status(&a, "b", Status::Alive).await;
     let addr = a.local_addr();
     let waiting = {
         let a = a.clone();
@@ -104,7 +107,7 @@ async fn shutdown_is_idempotent_and_leaves_answers_not_hangs() {
     assert_eq!(a.members().await.len(), 2);
     assert_eq!(&*a.local_member().await.name, "a");
     assert_eq!(a.stats().await.members, 2);
-    assert_eq!(a.counters().await.streams_accepted, 1);
+    assert!(a.counters().await.streams_accepted >= 1);
 }
 
 #[tokio::test]

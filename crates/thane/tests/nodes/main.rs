@@ -15,6 +15,7 @@ mod recordings;
 mod snapshots;
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use thane::{Builder, Config, Event, Events, Node, Profile, Status};
@@ -33,6 +34,15 @@ fn hasten(config: &mut Config) {
     config.gossip_interval = Duration::from_millis(20);
     config.push_pull_interval = Duration::from_secs(1);
     config.leave_propagate_delay = Duration::from_millis(100);
+    // Streams of a busy machine may stand still for a while.
+    config.tcp_timeout = Duration::from_secs(20);
+}
+
+/// A free port of an IP that no other test uses, so that a node gets it again when it comes back.
+fn own_address() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(1);
+    let (process, number) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    format!("127.{}.{}.{}:0", 60 + process / 250 % 40, process % 250, number % 250 + 1)
 }
 
 async fn start(name: &str) -> Node {

@@ -5,12 +5,12 @@ use std::fs;
 use thane::{Builder, Coalesce, Event, Node, Replay, Status};
 
 use super::directory::Directory;
-use super::{builder, event, eventually, start, wait_for_status};
+use super::{builder, event, eventually, own_address, start, wait_for_status};
 
 /// A node that keeps a snapshot, on a port that it will have again.
 async fn first_life(name: &str, directory: &Directory) -> (Node, impl Fn() -> Builder) {
     let path = directory.path(name);
-    let first = builder(name).snapshot_path(&path).start().await.unwrap();
+    let first = builder(name).bind(own_address()).snapshot_path(&path).start().await.unwrap();
     let (name, addr) = (name.to_owned(), first.local_addr().to_string());
     (first, move || builder(&name).bind(addr.clone()).snapshot_path(&path))
 }
@@ -126,7 +126,7 @@ async fn a_snapshot_that_cannot_be_opened_is_no_start() {
 #[tokio::test]
 async fn sf_333_a_snapshot_leads_back_to_a_member_that_had_failed() {
     let directory = Directory::new("failed");
-    let a = start("a").await;
+    let a = builder("a").bind(own_address()).start().await.unwrap();
     let at = a.local_addr().to_string();
     let (b, again) = first_life("b", &directory).await;
     b.join([&at]).await.unwrap();
