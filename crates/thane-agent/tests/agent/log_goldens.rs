@@ -116,6 +116,9 @@ fn tell() -> Vec<(&'static str, BTreeSet<String>)> {
     told.push(("join_without_replay", join(&gamma, false)));
     let delta = Agent::start(&["-node=delta"]);
     told.push(("join_with_replay", join(&delta, true)));
+    // Gossip of this profile is sent twice, and may reach others both times: then a state exchange tells beta.
+    beta.wait_for("EventMemberJoin: gamma");
+    beta.wait_for("EventMemberJoin: delta");
     drop(gamma);
     alpha.wait_for("EventMemberFailed: gamma");
     delta.wait_for("EventMemberFailed: gamma");

@@ -206,8 +206,8 @@ impl Node {
         if !remote.user_state.is_empty() {
             self.merge_user_state(peer, remote, is_history);
         }
-        // An address of others may have become our own: then we have met ourselves.
-        self.has_cluster |= has_others;
+        // An address of others may have become our own: then we have met ourselves, and nobody else has heard of us.
+        self.has_cluster |= has_others || fitting == 0;
         Ok(())
     }
 

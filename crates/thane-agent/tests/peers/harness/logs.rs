@@ -1,12 +1,14 @@
 //! What an agent's log may hold after a story.
 
 /// Warnings that say nothing about what a peer sent.
-const ALWAYS_FINE: [&str; 4] = [
+const ALWAYS_FINE: [&str; 5] = [
     "[WARN] serf: Shutdown without a Leave",
     "[WARN] agent: Serf shutdown detected, quitting",
     // A busy machine, or one that was suspended.
     HELD_UP,
     " slow, execution exceeding 1s",
+    // An agent that was just about to send when it closed its socket and ended.
+    "use of closed network connection",
 ];
 
 /// What an agent says that was suspended, or that a busy machine held up.
