@@ -30,7 +30,7 @@
 //! anomalous ones here than there, where whatever else runs on their cores delays it. Lifeguard's are too many: a tenth of SWIM's,
 //! and one or two hundredths in the paper, which is 6 times as many with 1 or 32 anomalous members and 12 times with 8. They come from runs with
 //! 1 or 4 ms between anomalies, in which more arrives in a block than a member takes up, so that it lives on old news for good; where there
-//! are 64 ms or more they are as rare as published. With 10 µs a packet they nearly vanish (0.4 times the paper's with 32), but then SWIM's with one
+//! are 64 ms or more they are about as rare as published, but for 32 anomalous members. With 10 µs a packet they nearly vanish (0.4 times the paper's with 32), but then SWIM's with one
 //! anomalous member are half of the paper's. No one figure serves both.
 //!
 //! Bytes are those of packets and streams without compression.
