@@ -209,9 +209,12 @@ fn a_running_cluster_is_moved_from_serf_to_thane_and_back_one_machine_at_a_time(
             check_machines(cluster, &machines, &load, &keys, &["from-serf"]);
         }
         // Once more the same program: now its own lines follow Serf's in the snapshot.
-        load.send_through(&others(&machines, &machines[0]));
+        // What it is asked to send just before it ends goes to nobody.
+        load.send_through(&[]);
+        wait_for_events(cluster, &all, &load.sent());
         machines[0].signal("TERM");
         machines[0].wait_for_end();
+        load.send_through(&others(&machines, &machines[0]));
         machines[0].start();
         cluster.wait_until_all_alive(&all);
         tag_all("from-thane");
