@@ -62,7 +62,7 @@ impl Victim {
 
     /// Waits until the victim has begun.
     pub(crate) fn first_step(&self) -> (u64, Instant) {
-        self.steps.recv_timeout(Duration::from_secs(30)).expect("the victim begins")
+        self.steps.recv_timeout(Duration::from_secs(60)).expect("the victim begins")
     }
 
     /// Kills it: what it had said, and when it was killed.

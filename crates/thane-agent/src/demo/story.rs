@@ -33,11 +33,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const STEPS: [(&str, Duration); 8] = [
     ("started", Duration::from_secs(20)),
     ("joined", Duration::from_secs(20)),
-    ("stopped", Duration::from_secs(5)),
+    ("stopped", Duration::from_secs(20)),
     ("suspected", Duration::from_secs(20)),
     ("failed", Duration::from_secs(40)),
     ("back", Duration::from_secs(30)),
-    ("event", Duration::from_secs(10)),
+    ("event", Duration::from_secs(30)),
     ("left", Duration::from_secs(40)),
 ];
 

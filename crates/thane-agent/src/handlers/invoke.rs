@@ -403,7 +403,7 @@ mod tests {
     }
 
     /// Long enough for a script to begin on a busy machine.
-    const LIMIT: Duration = Duration::from_secs(3);
+    const LIMIT: Duration = Duration::from_secs(6);
 
     async fn limited(script: &str, limit: Duration) -> Option<Ended> {
         let mut command = Command::new("/bin/sh");

@@ -1,7 +1,7 @@
 use super::*;
 use tokio::net::TcpListener;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(60);
 const ID: StreamId = StreamId(1);
 
 async fn listener() -> (TcpListener, SocketAddr) {

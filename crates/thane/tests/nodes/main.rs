@@ -21,7 +21,7 @@ use std::time::Duration;
 use thane::{Builder, Config, Event, Events, Node, Profile, Status};
 
 /// Long enough for a busy machine; what is waited for takes well under a second.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A node to be on a free port of loopback, with intervals short enough for tests.
 fn builder(name: &str) -> Builder {
