@@ -252,12 +252,14 @@ impl<'a> Run<'a> {
     pub(super) fn agree(&mut self, about: &'static str) -> Result<Time, FailureCause> {
         let bound = convergence_bound(self.config(), self.hosts.len());
         let mut deadline = self.world.now() + bound;
+        // Once for each of them: those who become strangers again and again do not agree.
+        let joins_max = self.operator_joins + self.hosts.len() as u64;
         let mut since = None;
         loop {
             // Who tried to reach a failed member may hear that it had left, and stop: then they have become strangers.
             let joins = self.operator_joins;
             self.join_strangers()?;
-            if self.operator_joins > joins {
+            if (joins + 1..=joins_max).contains(&self.operator_joins) {
                 deadline = self.world.now() + bound;
             }
             let differences = self.differences();
