@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A Thane agent and a Serf agent with tags, in one cluster.
 fn pair(cluster: &Cluster) -> [Agent; 2] {
     let [thane, serf] = BOTH.map(|kind| cluster.agent(kind).tag("role", "web").start());
-    serf.own_cli(&["join", &thane.gossip_address()]).succeeded();
+    serf.join(&thane);
     cluster.wait_until_settled(&[&thane, &serf]);
     [thane, serf]
 }
@@ -113,7 +113,7 @@ fn joining_through_the_other_programs_command_line_works() {
         for kind in BOTH {
             let one = cluster.agent(kind).start();
             let two = cluster.agent(kind.other()).start();
-            let answer = one.cli(kind.other(), &["join", &two.gossip_address()]).succeeded();
+            let answer = one.join_by(kind.other(), &[&two.gossip_address()]);
             assert_eq!(answer.stdout, "Successfully joined cluster by contacting 1 nodes.\n");
             cluster.wait_until_all_alive(&[&one, &two]);
         }

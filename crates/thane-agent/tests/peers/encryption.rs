@@ -70,7 +70,7 @@ fn a_crash_in_an_encrypted_cluster_is_seen_by_both_kinds() {
                 &[&thane, &serf],
                 &[(thane.name(), "alive"), (serf.name(), "alive"), (member.name(), "failed")],
             );
-            thane.own_cli(&["force-leave", "-prune", member.name()]).succeeded();
+            cluster.prune(&thane, Kind::Thane, &member, &serf);
             cluster.wait_until_all_alive(&[&thane, &serf]);
         }
     });

@@ -10,7 +10,7 @@ use std::{
 /// A Thane agent and a Serf agent that keep all their events, in one cluster.
 fn recording_pair(cluster: &Cluster) -> [Agent; 2] {
     let [thane, serf] = BOTH.map(|kind| cluster.agent(kind).recording("*").start());
-    serf.own_cli(&["join", &thane.gossip_address()]).succeeded();
+    serf.join(&thane);
     cluster.wait_until_all_alive(&[&thane, &serf]);
     [thane, serf]
 }
@@ -77,7 +77,7 @@ fn handlers_of_both_kinds_get_the_same_variables() {
             let launch = cluster.agent(kind).tag("role", "web").tag("data-center", "east 1");
             launch.recording("user").start()
         });
-        serf.own_cli(&["join", &thane.gossip_address()]).succeeded();
+        serf.join(&thane);
         cluster.wait_until_all_alive(&[&thane, &serf]);
         thane.own_cli(&["event", "-coalesce=false", "first"]).succeeded();
         let seen = [&thane, &serf].map(|agent| {
@@ -269,7 +269,7 @@ fn handlers_are_chosen_by_their_filters() {
     with_cluster(Profile::Local, |cluster| {
         let filter = "member-join,user:deploy";
         let [thane, serf] = BOTH.map(|kind| cluster.agent(kind).recording(filter).start());
-        serf.own_cli(&["join", &thane.gossip_address()]).succeeded();
+        serf.join(&thane);
         cluster.wait_until_all_alive(&[&thane, &serf]);
         thane.own_cli(&["event", "-coalesce=false", "other"]).succeeded();
         serf.own_cli(&["event", "-coalesce=false", "deploy", "now"]).succeeded();
@@ -322,8 +322,15 @@ fn earlier_events_are_replayed_only_to_those_who_ask() {
             seed.own_cli(&["event", "-coalesce=false", "early", "bird"]).succeeded();
             let curious = cluster.agent(seed_kind.other()).recording("user").start();
             let modern = cluster.agent(seed_kind.other()).recording("user").start();
-            curious.own_cli(&["join", "-replay", &seed.gossip_address()]).succeeded();
-            modern.own_cli(&["join", &seed.gossip_address()]).succeeded();
+            curious.join_by(curious.kind(), &["-replay", &seed.gossip_address()]);
+            // What is still being passed on when a member joins is news to it.
+            for teller in [&seed, &curious] {
+                cluster.wait_for("the event to be told", || {
+                    let info = teller.own_cli(&["info"]).stdout;
+                    if info.contains("event_queue = 0") { Ok(()) } else { Err(info) }
+                });
+            }
+            modern.join(&seed);
             cluster.wait_until_all_alive(&[&seed, &curious, &modern]);
             seed.own_cli(&["event", "-coalesce=false", "late"]).succeeded();
             let wait = |agent: &Agent, expected: &[&str]| {

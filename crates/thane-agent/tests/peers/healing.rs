@@ -25,7 +25,7 @@ fn sf_333_live_a_cluster_whose_members_were_all_killed_finds_itself_again() {
             })
             .collect();
         for machine in &machines[1..] {
-            machine.own_cli(&["join", &machines[0].gossip_address()]).succeeded();
+            machine.join(&machines[0]);
         }
         let all: Vec<&Agent> = machines.iter().collect();
         cluster.wait_until_settled(&all);
@@ -83,7 +83,7 @@ fn sf_605_live_a_partition_that_outlasts_all_memory_heals_by_itself() {
         let far = [start(Kind::Serf, 1, 5), start(Kind::Thane, 1, 6)];
         let all = [&near[0], &near[1], &far[0], &far[1]];
         for agent in &all[1..] {
-            agent.own_cli(&["join", &near[0].gossip_address()]).succeeded();
+            agent.join(&near[0]);
         }
         cluster.wait_until_settled(&all);
 

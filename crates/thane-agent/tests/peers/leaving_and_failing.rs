@@ -1,11 +1,6 @@
 //! Members that leave, crash, pause and return, each seen from both kinds.
 
-use std::time::{Duration, Instant};
-
-use crate::harness::{Agent, BOTH, Cluster, Kind, Profile, members_through, with_cluster};
-
-/// How long after an operator pruned a member without an effect everywhere he does so again.
-const PRUNE_AGAIN: Duration = Duration::from_secs(20);
+use crate::harness::{Agent, BOTH, Cluster, Kind, Profile, with_cluster};
 
 /// One watcher of each kind and a member of `kind` that joined through the watcher of the other kind.
 fn watched(cluster: &Cluster, kind: Kind) -> (Agent, Agent, Agent) {
@@ -36,7 +31,7 @@ fn a_member_leaves(leave: impl Fn(&Agent)) {
             assert_eq!(member.wait_for_end(), Some(0), "a graceful leave ends with 0");
             wait_for_status(cluster, [&thane, &serf], &member, "left");
             member.start();
-            member.own_cli(&["join", &thane.gossip_address()]).succeeded();
+            member.join(&thane);
             cluster.wait_until_all_alive(&[&thane, &serf, &member]);
         });
     }
@@ -146,21 +141,8 @@ fn a_failed_member_that_is_pruned_is_gone_for_all() {
                 let (thane, serf, member) = watched(cluster, kind);
                 member.kill();
                 wait_for_status(cluster, [&thane, &serf], &member, "failed");
-                let asked = if by == Kind::Thane { &thane } else { &serf };
-                let prune = || asked.cli(by.other(), &["force-leave", "-prune", member.name()]).succeeded();
-                prune();
-                // Only gossip tells of it, and that of this profile now and then goes to the dead member both times.
-                let mut pruned = Instant::now();
-                cluster.wait_for("the pruned member to be gone", || {
-                    if pruned.elapsed() > PRUNE_AGAIN {
-                        prune();
-                        pruned = Instant::now();
-                    }
-                    let other = if by == Kind::Thane { &serf } else { &thane };
-                    let members = members_through(by, other)?;
-                    let is_there = members.iter().any(|it| it.name == member.name());
-                    if is_there { Err(format!("{members:#?}")) } else { Ok(()) }
-                });
+                let (asked, other) = if by == Kind::Thane { (&thane, &serf) } else { (&serf, &thane) };
+                cluster.prune(asked, by.other(), &member, other);
                 cluster.wait_until_all_alive(&[&thane, &serf]);
                 member.start();
                 cluster.wait_until_all_alive(&[&thane, &serf, &member]);
@@ -192,7 +174,7 @@ fn a_running_member_refutes_a_forced_leave() {
 fn a_forced_leave_of_an_unknown_name_succeeds_in_silence() {
     with_cluster(Profile::Local, |cluster| {
         let [thane, serf] = BOTH.map(|kind| cluster.agent(kind).start());
-        serf.own_cli(&["join", &thane.gossip_address()]).succeeded();
+        serf.join(&thane);
         cluster.wait_until_all_alive(&[&thane, &serf]);
         for agent in [&thane, &serf] {
             for program in BOTH {
@@ -224,7 +206,7 @@ fn half_of_ten_members_crash_and_the_other_half_agrees_on_it() {
             agent.start();
         }
         // The seed crashed too, so those that return know each other at once, and one join ties them to the rest.
-        dead[0].own_cli(&["join", &living[0].gossip_address()]).succeeded();
+        dead[0].join(living[0]);
         cluster.wait_until_all_alive(&agents.iter().collect::<Vec<_>>());
     });
 }

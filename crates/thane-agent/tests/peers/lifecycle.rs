@@ -4,6 +4,9 @@ use crate::harness::{BOTH, Cluster, Kind, Launch, Profile, with_cluster};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+/// How many leaves may be over before their second signal.
+const LEAVES_MAX: usize = 5;
+
 #[test]
 fn the_exit_code_tells_a_leave_from_an_end_without_one() {
     with_cluster(Profile::Local, |cluster| {
@@ -28,18 +31,23 @@ fn a_second_signal_during_a_leave_ends_the_agent_at_once() {
     with_cluster(Profile::Local, |cluster| {
         cluster.tolerate_lost_members();
         for kind in BOTH {
-            let seed = cluster.agent(kind.other()).start();
-            let agent = cluster.agent(kind).joining(&seed).start();
-            cluster.wait_until_all_alive(&[&seed, &agent]);
-            agent.signal("INT");
-            // The leave takes about a second, so it is looked at more often than other conditions.
-            let deadline = Instant::now() + Duration::from_secs(60);
-            while !agent.log().contains("Gracefully shutting down agent...") {
-                assert!(Instant::now() < deadline, "the leave does not begin: {}", agent.log());
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            agent.signal("INT");
-            assert_eq!(agent.wait_for_end(), Some(1), "{}", agent.log());
+            // The leave takes about a second, and on a busy machine it may be over before the second signal comes.
+            let is_ended = (0..LEAVES_MAX).any(|_| {
+                let seed = cluster.agent(kind.other()).start();
+                let agent = cluster.agent(kind).joining(&seed).start();
+                cluster.wait_until_all_alive(&[&seed, &agent]);
+                agent.signal("INT");
+                let deadline = Instant::now() + Duration::from_secs(60);
+                while !agent.log().contains("Gracefully shutting down agent...") {
+                    assert!(Instant::now() < deadline, "the leave does not begin: {}", agent.log());
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                agent.signal("INT");
+                let code = agent.wait_for_end();
+                assert!(matches!(code, Some(0 | 1)), "{code:?}: {}", agent.log());
+                code == Some(1)
+            });
+            assert!(is_ended, "{} leaves to their end in spite of a second signal", kind.word());
         }
     });
 }
@@ -152,7 +160,8 @@ fn a_wrong_flag_or_value_ends_the_start_in_the_same_way_for_both_programs() {
 #[test]
 fn an_agent_with_a_taken_name_gives_way() {
     for (first, second) in [(Kind::Thane, Kind::Serf), (Kind::Serf, Kind::Thane)] {
-        with_cluster(Profile::Local, |cluster| {
+        // With the fastest profile all votes must come within 1.6 s, or whoever asks for them ends.
+        with_cluster(Profile::Lan, |cluster| {
             for text in [
                 "Name conflict",
                 "Node name conflicts with",

@@ -9,7 +9,7 @@ const FIRST_KEY: &str = "dGhpcnR5LXR3byBieXRlcyBmb3IgdGhlc2UgdGVzdHM=";
 const SECOND_KEY: &str = "YW4gb3RoZXIga2V5IG9mIHRoaXJ0eS10d28gYnl0ZXM=";
 
 /// How long a member may still be held for failed or left once its agent runs again. On an idle machine it is about a second.
-const RETURN_MAX: Duration = Duration::from_secs(25);
+const RETURN_MAX: Duration = Duration::from_secs(60);
 
 /// How a machine's agent is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(crate) fn wait_for_events(cluster: &Cluster, machines: &[&Agent], sent: &[St
 /// Waits until the snapshot says all that the agent knows: what is not there yet when it crashes, nobody can know of.
 pub(crate) fn wait_for_snapshot(cluster: &Cluster, machine: &Agent) {
     cluster.wait_for("the snapshot to be written", || {
-        let info = machine.own_cli(&["info"]).succeeded().stdout;
+        let info = machine.own_cli(&["info"]).stdout;
         let snapshot = machine.snapshot();
         for (clock, line) in [("event_time = ", "event-clock: "), ("member_time = ", "clock: ")] {
             let time = info.lines().find_map(|row| row.trim().strip_prefix(clock)?.parse::<u64>().ok());
@@ -149,20 +149,29 @@ fn check_machines(cluster: &Cluster, machines: &[Agent], load: &Load, keys: &[&s
     });
 }
 
-/// Nobody was told more often that a member failed than it did, and what was told last is that it is there.
-fn check_member_events(machines: &[Agent], failures: usize) {
+/// Nobody was told more often that a member failed than it did, and what is told last is that it is there.
+fn check_member_events(cluster: &Cluster, machines: &[Agent], failures: usize) {
     for watcher in machines {
-        let noted = watcher.noted_member_events();
         for machine in others(machines, watcher) {
-            let of_machine: Vec<&str> = noted
-                .iter()
-                .filter(|(_, name)| name == machine.name())
-                .map(|(kind, _)| kind.as_str())
-                .filter(|kind| *kind != "member-update")
-                .collect();
-            let told = of_machine.iter().filter(|kind| **kind == "member-failed").count();
-            assert!(told <= failures, "{} of {}: {of_machine:?}", watcher.name(), machine.name());
-            assert_eq!(of_machine.last(), Some(&"member-join"), "{} of {}", watcher.name(), machine.name());
+            let of_machine = || -> Vec<String> {
+                let noted = watcher.noted_member_events().into_iter();
+                let of_machine =
+                    noted.filter(|(kind, name)| name == machine.name() && kind != "member-update");
+                of_machine.map(|(kind, _)| kind).collect()
+            };
+            // The newest may still be held, to be told together with others.
+            cluster.wait_for("the handlers to be told that all are there", || {
+                let told = of_machine();
+                let is_there = told.last().is_some_and(|kind| kind == "member-join");
+                if is_there {
+                    Ok(())
+                } else {
+                    Err(format!("{} of {}: {told:?}", watcher.name(), machine.name()))
+                }
+            });
+            let told = of_machine();
+            let failed = told.iter().filter(|kind| *kind == "member-failed").count();
+            assert!(failed <= failures, "{} of {}: {told:?}", watcher.name(), machine.name());
         }
     }
 }
@@ -190,7 +199,7 @@ fn a_running_cluster_is_moved_from_serf_to_thane_and_back_one_machine_at_a_time(
         };
         tag_all("from-serf");
         for machine in &machines {
-            machine.own_cli(&["join", &machines[0].gossip_address()]).succeeded();
+            machine.join(&machines[0]);
         }
         let all: Vec<&Agent> = machines.iter().collect();
         cluster.wait_until_settled(&all);
@@ -202,8 +211,13 @@ fn a_running_cluster_is_moved_from_serf_to_thane_and_back_one_machine_at_a_time(
             move_machine(cluster, &machines, machine, end, &load);
             if number == 1 {
                 // Two of each kind write the new key into their files.
-                machine.cli(Kind::Serf, &["keys", "-install", SECOND_KEY]).succeeded();
-                machine.cli(Kind::Thane, &["keys", "-use", SECOND_KEY]).succeeded();
+                for (program, flag) in [(Kind::Serf, "-install"), (Kind::Thane, "-use")] {
+                    // Again, as an operator would, if a busy machine did not answer in time.
+                    cluster.wait_for("the key to be changed on all", || {
+                        let answer = machine.cli(program, &["keys", flag, SECOND_KEY]);
+                        if answer.code == Some(0) { Ok(()) } else { Err(format!("{answer:?}")) }
+                    });
+                }
                 keys.insert(0, SECOND_KEY);
             }
             check_machines(cluster, &machines, &load, &keys, &["from-serf"]);
@@ -229,7 +243,7 @@ fn a_running_cluster_is_moved_from_serf_to_thane_and_back_one_machine_at_a_time(
         let sent = load.finish();
         assert!(sent.len() > 50, "only {} events were sent", sent.len());
         wait_for_events(cluster, &all, &sent);
-        // Each machine went twice, and not always by failing; a busy machine may lose one more.
-        check_member_events(&machines, 3);
+        // Each machine went twice, and the first once more, not always by failing; a busy machine may lose one more.
+        check_member_events(cluster, &machines, 4);
     });
 }

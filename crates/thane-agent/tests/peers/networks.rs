@@ -37,6 +37,16 @@ fn wait_for_direct_answer(cluster: &Cluster, agent: &Agent, member: &str) {
     });
 }
 
+/// Waits until all members have answered a question of `agent`. A busy one may not answer in time, and is asked again.
+#[track_caller]
+fn wait_for_answers(cluster: &Cluster, agent: &Agent) {
+    cluster.wait_for("all members to answer", || {
+        let answer = agent.cli(Kind::Serf, &["reachability"]);
+        let are_all = answer.stdout.contains("Successfully contacted all live nodes");
+        if answer.code == Some(0) && are_all { Ok(()) } else { Err(format!("{answer:?}")) }
+    });
+}
+
 /// Two members of one site who announce addresses at which only the rest of the world reaches them, and those addresses.
 fn site(cluster: &Cluster, networks: bool) -> ([Agent; 2], [Elsewhere; 2]) {
     let announced = [Elsewhere::new(cluster), Elsewhere::new(cluster)];
@@ -64,14 +74,15 @@ fn sf_256_members_of_one_network_reach_each_other_there_whatever_they_announce()
         wait_for_direct_answer(cluster, &first, second.name());
         wait_for_direct_answer(cluster, &second, first.name());
         // A question goes out by gossip, and its answers come back to whoever asked.
-        let answer = second.cli(Kind::Serf, &["reachability"]).succeeded();
-        assert!(answer.stdout.contains("Successfully contacted all live nodes"), "{answer:?}");
+        wait_for_answers(cluster, &second);
         let told = first.cli(Kind::Serf, &["members"]).succeeded().stdout;
         assert!(told.contains(&format!("  alive  thane_networks=site={}", first.gossip_address())), "{told}");
         assert!(!told.contains(&format!("  {}  alive", first.gossip_address())), "what is announced: {told}");
-        let log = first.log();
         let line = format!("{} is reached at {}, on network site", second.name(), second.gossip_address());
-        assert!(log.contains(&line), "{line:?} is missing");
+        cluster.wait_for("the first member to say so", || {
+            let log = first.log();
+            if log.contains(&line) { Ok(()) } else { Err(format!("{line:?} is missing in {log}")) }
+        });
         // Neither ever tried the other where it announces itself.
         for elsewhere in &announced {
             elsewhere.assert_nobody_came();
@@ -123,8 +134,7 @@ fn sf_256_a_serf_agent_is_reached_on_the_network_that_its_tag_names() {
         cluster.wait_until_all_alive(&[&thane, &serf]);
         wait_for_direct_answer(cluster, &thane, serf.name());
         // The Serf agent answers pings that name no address to where they came from, and questions to who asked.
-        let answer = thane.cli(Kind::Serf, &["reachability"]).succeeded();
-        assert!(answer.stdout.contains("Successfully contacted all live nodes"), "{answer:?}");
+        wait_for_answers(cluster, &thane);
         announced.assert_nobody_came();
     });
 }

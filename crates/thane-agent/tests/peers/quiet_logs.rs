@@ -45,8 +45,8 @@ fn serf_says_nothing_bad(flags: &[&str]) {
 
         // A full exchange of state with each Serf agent, started from both sides.
         for agent in &agents[1..] {
-            agent.own_cli(&["join", &seed.gossip_address()]).succeeded();
-            seed.own_cli(&["join", &agent.gossip_address()]).succeeded();
+            agent.join(&seed);
+            seed.join(agent);
         }
 
         let (leavers, stayers) = agents.split_at(2);

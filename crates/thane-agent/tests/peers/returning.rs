@@ -17,7 +17,7 @@ fn wait_for_sent(cluster: &Cluster, load: &Load, count: usize) {
 fn stayers(cluster: &Cluster) -> [Agent; 2] {
     cluster.tolerate_lost_members();
     let [serf, thane] = [Kind::Serf, Kind::Thane].map(|kind| cluster.machine(kind, kind.word()).start());
-    thane.own_cli(&["join", &serf.gossip_address()]).succeeded();
+    thane.join(&serf);
     cluster.wait_until_settled(&[&serf, &thane]);
     [serf, thane]
 }
@@ -91,7 +91,7 @@ fn sf_692_live_a_member_without_a_snapshot_returns_and_handles_nothing_again() {
         // What is still being passed on when a member returns is news to it.
         for stayer in [&serf, &thane] {
             cluster.wait_for("the events to be told", || {
-                let info = stayer.own_cli(&["info"]).succeeded().stdout;
+                let info = stayer.own_cli(&["info"]).stdout;
                 if info.contains("event_queue = 0") { Ok(()) } else { Err(info) }
             });
         }

@@ -26,7 +26,7 @@ fn mixed_cluster(cluster: &Cluster, key: &str) -> Vec<Agent> {
         })
         .collect();
     for machine in &machines[1..] {
-        machine.own_cli(&["join", &machines[0].gossip_address()]).succeeded();
+        machine.join(&machines[0]);
     }
     cluster.wait_until_settled(&machines.iter().collect::<Vec<_>>());
     machines

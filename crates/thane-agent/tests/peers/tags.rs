@@ -52,7 +52,7 @@ fn tags_given_at_the_start_are_read_by_the_other_kind() {
 fn tags_changed_on_one_kind_reach_the_other() {
     with_cluster(Profile::Local, |cluster| {
         let [thane, serf] = BOTH.map(|kind| cluster.agent(kind).tag("old", "1").tag("kept", "2").start());
-        serf.own_cli(&["join", &thane.gossip_address()]).succeeded();
+        serf.join(&thane);
         cluster.wait_until_all_alive(&[&thane, &serf]);
         for (changed, observer) in [(&thane, &serf), (&serf, &thane)] {
             for (program, value) in [(Kind::Thane, "by thane"), (Kind::Serf, "by serf")] {
@@ -91,7 +91,7 @@ fn tags_too_long_for_a_packet_are_refused_and_change_nothing() {
     with_cluster(Profile::Local, |cluster| {
         cluster.tolerate("[ERR] agent: Failed to set tags: Encoded length of tags exceeds limit");
         let [thane, serf] = BOTH.map(|kind| cluster.agent(kind).tag("kept", "1").start());
-        serf.own_cli(&["join", &thane.gossip_address()]).succeeded();
+        serf.join(&thane);
         cluster.wait_until_all_alive(&[&thane, &serf]);
         let too_long = format!("long={}", "x".repeat(600));
         for (agent, observer) in [(&thane, &serf), (&serf, &thane)] {
@@ -110,7 +110,7 @@ fn members_can_be_chosen_by_tag_status_and_name_through_either_program() {
     with_cluster(Profile::Local, |cluster| {
         let [thane, serf] =
             BOTH.map(|kind| cluster.agent(kind).tag("role", kind.word()).tag("rack", "a7").start());
-        serf.own_cli(&["join", &thane.gossip_address()]).succeeded();
+        serf.join(&thane);
         cluster.wait_until_all_alive(&[&thane, &serf]);
         let choices: [(&[&str], &[&str]); 11] = [
             (&["-tag", "role=thane"], &["thane-1"]),

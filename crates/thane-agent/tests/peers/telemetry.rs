@@ -81,8 +81,8 @@ fn both_tell_statsd_the_same_names() {
         let sinks = BOTH.map(|kind| (kind, Sink::start()));
         let agents = sinks.each_ref().map(|(kind, sink)| sink.agent(cluster, *kind));
         let [first, second] = &agents;
-        first.own_cli(&["join", &second.gossip_address()]).succeeded();
-        second.own_cli(&["join", &first.gossip_address()]).succeeded();
+        first.join(second);
+        second.join(first);
         let third = cluster.agent(Kind::Serf).joining(first).start();
         cluster.wait_until_settled(&[first, second, &third]);
         for agent in &agents {
