@@ -32,7 +32,8 @@ impl Pair {
         let ports = short_ports(4);
         let agent = |name: &str, key: &str, gossip: usize, rpc: usize, joins: Option<usize>| {
             let child = program()
-                .args(["agent", "-profile=local", &format!("-node={name}"), &format!("-encrypt={key}")])
+                // With the slowest profile all have eight seconds to answer.
+                .args(["agent", "-profile=wan", &format!("-node={name}"), &format!("-encrypt={key}")])
                 .arg(format!("-bind=127.0.0.1:{}", ports[gossip]))
                 .arg(format!("-rpc-addr=127.0.0.1:{}", ports[rpc]))
                 .args(joins.map(|seed| format!("-retry-join=127.0.0.1:{}", ports[seed])))

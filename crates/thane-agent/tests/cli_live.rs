@@ -50,7 +50,7 @@ impl Cluster {
         let ports: BTreeMap<u16, u16> = recorded.iter().copied().zip(short_ports(recorded.len())).collect();
         let processes = AGENTS.iter().map(|(name, [gossip, rpc], flags)| {
             let child = program()
-                .args(["agent", "-profile=local", &format!("-node={name}")])
+                .args(["agent", &format!("-node={name}")])
                 .arg(format!("-bind=127.0.0.1:{}", ports[gossip]))
                 .arg(format!("-rpc-addr=127.0.0.1:{}", ports[rpc]))
                 .args((*gossip != 7946).then(|| format!("-retry-join=127.0.0.1:{}", ports[&7946])))
@@ -129,10 +129,28 @@ fn sorted_members(json: &str) -> Value {
     value
 }
 
+/// How often members are asked again if not all have answered as recorded.
+const ASKED_AGAIN_MAX: usize = 4;
+
+/// Whether a recorded call asks all members something.
+fn is_for_all(name: &str) -> bool {
+    ["query", "reachability", "keys"].iter().any(|command| name.starts_with(command))
+}
+
 fn check(cluster: &Cluster, golden: &Golden) {
     let name = &golden.name;
-    let answer = cluster.ask(golden);
-    let (found, recorded) = (&answer.stdout, cluster.here(&golden.stdout));
+    let recorded = cluster.here(&golden.stdout);
+    let mut answer = cluster.ask(golden);
+    if is_for_all(name) {
+        // A busy member may not answer in time, and is asked again.
+        for _ in 0..ASKED_AGAIN_MAX {
+            if answer.exit_code == Some(golden.exit_code) && told(&answer.stdout) == told(&recorded) {
+                break;
+            }
+            answer = cluster.ask(golden);
+        }
+    }
+    let found = &answer.stdout;
     assert_eq!(answer.exit_code, Some(golden.exit_code), "exit code of {name}: {answer:?}");
     if name.contains("json") && name.starts_with("members") {
         assert_eq!(sorted_members(found), sorted_members(&recorded), "{name}");
@@ -158,7 +176,7 @@ fn check(cluster: &Cluster, golden: &Golden) {
         let words = |text: &str| text.split_once(" rtt: ").map(|(before, _)| before.to_owned());
         assert_eq!(words(found), words(&recorded), "{name}");
         assert!(found.ends_with(" ms\n"), "{name}: {found}");
-    } else if ["query", "reachability", "keys"].iter().any(|command| name.starts_with(command)) {
+    } else if is_for_all(name) {
         assert_eq!(told(found), told(&recorded), "{name}");
     } else {
         check_stream(name, found, &recorded);
@@ -200,16 +218,21 @@ fn interrupted_queries_fail(cluster: &Cluster, states: &BTreeMap<String, Golden>
             // Somebody who does not answer keeps it waiting.
             cluster.signal(1, "STOP");
         }
-        let address = cluster.here("127.0.0.1:7373");
-        let mut command = program();
-        command.args(arguments).env("SERF_RPC_ADDR", address).stdout(Stdio::piped());
-        let mut child = Reaped(command.spawn().unwrap());
-        let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map(Result::unwrap);
-        assert!(lines.any(|line| line == seen), "{arguments:?}");
-        assert!(Command::new("kill").args(["-INT", &child.0.id().to_string()]).status().unwrap().success());
-        let rest: Vec<String> = lines.filter(|line| !line.starts_with("Ack from")).collect();
-        assert_eq!(rest, end.into_iter().map(String::from).collect::<Vec<_>>(), "{arguments:?}");
-        assert_eq!(child.exit_code(), Some(1), "{arguments:?}");
+        let end: Vec<String> = end.into_iter().map(String::from).collect();
+        // A reachability test takes three seconds, and may be over on a busy machine before it is interrupted.
+        wait_for("an interrupt in time", || {
+            let address = cluster.here("127.0.0.1:7373");
+            let mut command = program();
+            command.args(arguments).env("SERF_RPC_ADDR", address).stdout(Stdio::piped());
+            let mut child = Reaped(command.spawn().unwrap());
+            let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+            assert!(lines.any(|line| line == seen), "{arguments:?}");
+            let id = child.0.id().to_string();
+            assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+            let rest: Vec<String> = lines.filter(|line| !line.starts_with("Ack from")).collect();
+            assert_eq!(child.exit_code(), Some(1), "{arguments:?}");
+            if rest == end { Ok(()) } else { Err(format!("{arguments:?}: {rest:?}")) }
+        });
         cluster.signal(1, "CONT");
     }
     cluster.wait_for_members(7373, "beta to be alive again", |members| {
@@ -234,18 +257,22 @@ fn a_query_ends_with_enough_answers(cluster: &Cluster) {
         );
         assert!(start.elapsed() < Duration::from_secs(60), "{flags:?}");
     }
-    let answer = cluster.alpha(&["query", "-timeout=3s", "-quorum=3", "load"]);
-    assert_eq!((answer.exit_code, total(&answer).as_deref()), (Some(1), Some("Total Responses: 2")));
-    assert_eq!(answer.stderr, "Quorum not reached: 2 of 3 members answered.\n");
-    let answer = cluster.alpha(&["query", "-format=json", "-first=1", "-node=alpha", "multi"]);
+    wait_for("two of three answers", || {
+        let answer = cluster.alpha(&["query", "-timeout=3s", "-quorum=3", "load"]);
+        assert_eq!(answer.exit_code, Some(1), "{answer:?}");
+        let are_two = total(&answer).as_deref() == Some("Total Responses: 2")
+            && answer.stderr == "Quorum not reached: 2 of 3 members answered.\n";
+        if are_two { Ok(()) } else { Err(format!("{answer:?}")) }
+    });
+    let answer = cluster.alpha(&["query", "-timeout=1h", "-format=json", "-first=1", "-node=alpha", "multi"]);
     assert_eq!(serde_json::from_str::<Value>(&answer.stdout).unwrap()["Responses"]["alpha"], "a\nb\n\n");
-    let answer = cluster.alpha(&["reachability", "-format=json"]);
-    let document: Value = serde_json::from_str(&answer.stdout).unwrap();
-    assert_eq!(
-        (&document["live"], document["acks"].as_array().map(Vec::len)),
-        (&3.into(), Some(3)),
-        "{answer:?}"
-    );
+    wait_for("all to be reached", || {
+        let answer = cluster.alpha(&["reachability", "-format=json"]);
+        let document: Value = serde_json::from_str(&answer.stdout).unwrap();
+        assert_eq!(document["live"], 3, "{answer:?}");
+        let are_all = document["acks"].as_array().map(Vec::len) == Some(3);
+        if are_all { Ok(()) } else { Err(format!("{answer:?}")) }
+    });
     let answer = cluster.alpha(&["rtt", "-format=json", "beta"]);
     let document: Value = serde_json::from_str(&answer.stdout).unwrap();
     assert!(document["to"] == "alpha" && document["rtt_ms"].is_number(), "{answer:?}");

@@ -93,17 +93,17 @@ impl Gate {
 #[test]
 fn what_takes_long_says_so_on_a_terminal_and_leaves_no_trace() {
     for (arguments, waiting, answer) in [
-        (&["query", "load"][..], "waiting for answers (1 s)", "Total Responses: 1\n"),
-        (&["reachability"], "waiting for acks (1 s)", "Missing acks from:\n\talpha\n"),
+        (&["query", "load"][..], "waiting for answers (", "Total Responses: 1\n"),
+        (&["reachability"], "waiting for acks (", "Missing acks from:\n\talpha\n"),
         (
             &["keys", "-list"],
-            "waiting for all members to answer (1 s)",
+            "waiting for all members to answer (",
             "==> Keys gathered, listing cluster keys...",
         ),
-        (&["join", "10.0.0.9"], "waiting for the addresses to answer (1 s)", "by contacting 1 nodes."),
-        (&["leave"], "waiting until the members are told (1 s)", "Graceful leave complete"),
-        (&["tags", "-set", "a=b"], "waiting until the members are told (1 s)", "Successfully updated"),
-        (&["force-leave", "x"], "waiting until the members are told (1 s)", ""),
+        (&["join", "10.0.0.9"], "waiting for the addresses to answer (", "by contacting 1 nodes."),
+        (&["leave"], "waiting until the members are told (", "Graceful leave complete"),
+        (&["tags", "-set", "a=b"], "waiting until the members are told (", "Successfully updated"),
+        (&["force-leave", "x"], "waiting until the members are told (", ""),
     ] {
         let gate = Arc::new(Gate::default());
         let holding = Arc::clone(&gate);

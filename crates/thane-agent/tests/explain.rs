@@ -110,20 +110,21 @@ fn a_killed_and_a_suspended_member_are_explained_and_found() {
     let peer = format!("-peer-rpc={}:7373", address(4));
     wait_for("both agents to see the same", || {
         let answer = ask(1, &["doctor", "-format=json", &peer]);
-        assert_eq!(answer.exit_code, Some(1), "{answer:?}");
-        let report: Value = serde_json::from_str(&answer.stdout).unwrap();
+        // The other agent may not answer at once.
+        let Ok(report) = serde_json::from_str::<Value>(&answer.stdout) else {
+            return Err(format!("{answer:?}"));
+        };
         let found = |kind: &str| -> Vec<String> {
             let findings = report["findings"].as_array().unwrap().iter();
             let of_kind = findings.filter(|finding| finding["kind"] == kind);
             of_kind.map(|finding| finding["subject"].to_string()).collect()
         };
         let failed = found("member-failed");
-        assert!(failed.len() == 2 && failed[0].contains("n2") && failed[1].contains("n3"), "{report}");
-        assert_eq!(
-            (&report["healthy"], &report["views"]),
-            (&Value::Bool(false), &serde_json::json!(["n1", "n4"]))
-        );
-        if found("views-differ").is_empty() { Ok(()) } else { Err(report.to_string()) }
+        let are_told = failed.len() == 2 && failed[0].contains("n2") && failed[1].contains("n3");
+        let are_asked = report["views"] == serde_json::json!(["n1", "n4"]);
+        let is_unwell = answer.exit_code == Some(1) && report["healthy"] == false;
+        let are_same = found("views-differ").is_empty();
+        if are_told && are_asked && is_unwell && are_same { Ok(()) } else { Err(report.to_string()) }
     });
     let nobody = ask(1, &["doctor", "-peer-rpc=127.0.0.1:1"]);
     assert!(
@@ -133,7 +134,7 @@ fn a_killed_and_a_suspended_member_are_explained_and_found() {
 
     cluster.signal(3, "CONT");
     wait_for_status(1, "n3", "alive");
-    assert_eq!(kinds(&explain(1, "n3")).last(), Some(&"came-back"));
+    assert!(kinds(&explain(1, "n3")).contains(&"came-back"), "{}", explain(1, "n3"));
     // It knows who accused it, and that it did not run.
     wait_for("n3 to have refuted", || {
         let own = explain(3, "n3");

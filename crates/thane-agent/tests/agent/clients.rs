@@ -111,9 +111,12 @@ fn user_events_whose_sender_allows_it_are_held_and_the_newest_of_a_name_is_told(
     let agent = Agent::start(&["-node=alpha"]);
     let mut client = agent.client();
     assert_eq!(client.ask(2, &Request::Stream { filter: "user".to_owned(), immediate: false }, 1), [ok(2)]);
+    // In one piece, so that all three are there within the second that the first is held.
+    let mut bytes = Vec::new();
     for (seq, name, coalesce) in [(3, "deploy", true), (4, "deploy", true), (5, "at once", false)] {
-        client.ask(seq, &Request::Event { name: name.to_owned(), payload: None, coalesce }, 0);
+        Request::Event { name: name.to_owned(), payload: None, coalesce }.encode(seq, &mut bytes);
     }
+    client.send(&bytes);
     let mut next = || {
         let told = client.take_until(|value| value.get("Event").is_some());
         (told["Name"].as_str().unwrap().to_owned(), told["LTime"].as_u64().unwrap())

@@ -6,6 +6,9 @@ use thane_wire::rpc::Request;
 
 use crate::harness::Agent;
 
+/// With this profile a leave takes some five seconds, and what is to happen meanwhile does so on a busy machine, too.
+const SLOW_LEAVE: &str = "-profile=wan";
+
 #[test]
 fn an_interrupt_leaves_and_exits_with_0() {
     let agent = Agent::start(&["-node=alone"]);
@@ -39,8 +42,9 @@ fn a_terminated_agent_does_not_leave_and_exits_with_1() {
 
 #[test]
 fn a_second_signal_ends_a_leave_with_1() {
-    let first = Agent::start(&["-node=first"]);
-    let second = Agent::start(&["-node=second", &format!("-join={}", first.address("Bind addr"))]);
+    let first = Agent::start(&["-node=first", SLOW_LEAVE]);
+    let second =
+        Agent::start(&["-node=second", SLOW_LEAVE, &format!("-join={}", first.address("Bind addr"))]);
     second.signal("INT");
     second.wait_for("requesting graceful leave from Serf");
     second.signal("TERM");
@@ -74,8 +78,9 @@ fn a_leave_over_rpc_is_answered_before_the_agent_ends_with_0() {
 
 #[test]
 fn a_second_leave_is_refused_and_the_first_one_completes() {
-    let first = Agent::start(&["-node=first"]);
-    let second = Agent::start(&["-node=second", &format!("-join={}", first.address("Bind addr"))]);
+    let first = Agent::start(&["-node=first", SLOW_LEAVE]);
+    let second =
+        Agent::start(&["-node=second", SLOW_LEAVE, &format!("-join={}", first.address("Bind addr"))]);
     first.wait_for("EventMemberJoin: second");
     let (mut one, mut other) = (second.client(), second.client());
     let mut bytes = Vec::new();
@@ -92,9 +97,9 @@ fn a_second_leave_is_refused_and_the_first_one_completes() {
 
 #[test]
 fn a_leave_goes_on_when_its_client_has_gone_and_joins_are_refused_meanwhile() {
-    let first = Agent::start(&["-node=first"]);
+    let first = Agent::start(&["-node=first", SLOW_LEAVE]);
     let address = first.address("Bind addr");
-    let second = Agent::start(&["-node=second", &format!("-join={address}")]);
+    let second = Agent::start(&["-node=second", SLOW_LEAVE, &format!("-join={address}")]);
     let (mut one, mut other) = (second.client(), second.client());
     let mut bytes = Vec::new();
     Request::Leave.encode(2, &mut bytes);

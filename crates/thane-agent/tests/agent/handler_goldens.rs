@@ -353,8 +353,11 @@ fn scripts_see_what_serfs_were_recorded_to_see() {
     let beta =
         Agent::start(&["-node=be ta", "-tag=role=d\tb", "-tag=note=line1\nline2\tx", "-tag=comma=a,b=c"]);
     let gamma = Agent::start(&["-node=gamma"]);
-    let existing = Some(vec![beta.address("Bind addr"), gamma.address("Bind addr")]);
-    client.ask(2, &Request::Join { existing, replay: false }, 2);
+    // The two are one cluster, so that alpha learns of both at the same moment.
+    let join = || Request::Join { existing: Some(vec![beta.address("Bind addr")]), replay: false };
+    assert_eq!(gamma.client().ask(2, &join(), 2)[1], serde_json::json!({"Num": 1}));
+    beta.wait_for("EventMemberJoin: gamma");
+    assert_eq!(client.ask(2, &join(), 2)[1], serde_json::json!({"Num": 1}));
     expect(&["member-join_two"]);
     let tags = Some([("x".to_owned(), "1".to_owned())].into());
     gamma.client().ask(2, &Request::Tags { tags, delete: None }, 1);

@@ -193,7 +193,7 @@ fn a_handler_with_a_time_limit_is_ended_and_the_next_event_gets_its_turn() {
     let metrics_addr = free_address("127.0.0.42");
     let script = format!("echo $SERF_USER_EVENT >> {}; {}", file.path(), hang.script());
     let agent = Agent::start(&[
-        "-event-handler-timeout=3s",
+        "-event-handler-timeout=6s",
         &format!("-metrics-addr={metrics_addr}"),
         &format!("-event-handler=user={script}"),
     ]);
@@ -201,7 +201,7 @@ fn a_handler_with_a_time_limit_is_ended_and_the_next_event_gets_its_turn() {
     client.ask(2, &event("one", ""), 1);
     client.ask(3, &event("two", ""), 1);
     assert_eq!(file.wait_for("two"), "one\ntwo\n");
-    agent.wait_for("was ended after 3s, 1 times so far");
+    agent.wait_for("was ended after 6s, 1 times so far");
     let deadline = Instant::now() + DEADLINE;
     while sample(&metrics(&metrics_addr), "thane_handler_kills_total{") < 2.0 {
         assert!(Instant::now() < deadline, "{}", metrics(&metrics_addr));
@@ -219,7 +219,7 @@ fn nothing_that_a_script_started_outlives_its_time_limit() {
         alive.path.display()
     );
     let script = format!("sh -c '{worker}' & wait");
-    let agent = Agent::start(&["-event-handler-timeout=3s", &format!("-event-handler=user={script}")]);
+    let agent = Agent::start(&["-event-handler-timeout=6s", &format!("-event-handler=user={script}")]);
     let mut lines = BufReader::new(fs::File::open(&alive.path).unwrap());
     agent.client().ask(2, &event("e", ""), 1);
     let (tell, told) = std::sync::mpsc::channel();

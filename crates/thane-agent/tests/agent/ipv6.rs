@@ -79,8 +79,7 @@ fn sf_684_ipv6_members_are_joined_without_ports_and_with_zones() {
         return;
     };
     let flags = |node: &str, bind: &str, rpc: &str, more: &[&str]| {
-        let flags =
-            ["agent", "-profile=local", &format!("-node={node}"), &format!("-bind={bind}")].map(String::from);
+        let flags = ["agent", &format!("-node={node}"), &format!("-bind={bind}")].map(String::from);
         let more = more.iter().map(|flag| (*flag).to_owned());
         flags.into_iter().chain([format!("-rpc-addr=127.0.0.1:{rpc}")]).chain(more).collect::<Vec<String>>()
     };

@@ -144,7 +144,7 @@ fn handlers_answer_as_serfs_do() {
     assert_eq!(answer("twice", 30_000).as_deref(), Some("one\n"));
     // What the script of `a` says must come in time to be refused.
     for (silent, timeout_ms) in
-        [("fails", 1_000), ("silent", 1_000), ("a", 3_000), ("late", 1_000), ("nobody", 1_000)]
+        [("fails", 1_000), ("silent", 1_000), ("a", 6_000), ("late", 1_000), ("nobody", 1_000)]
     {
         assert_eq!(answer(silent, timeout_ms), None, "{silent}");
     }

@@ -9,7 +9,12 @@ use crate::harness::Agent;
 
 #[test]
 fn the_banner_follows_serfs_layout_and_the_log_follows_the_banner() {
-    let agent = Agent::start(&["-node=n1", "-encrypt=MDEyMzQ1Njc4OWFiY2RlZg==", "-disable-compression"]);
+    let agent = Agent::start(&[
+        "-node=n1",
+        "-profile=local",
+        "-encrypt=MDEyMzQ1Njc4OWFiY2RlZg==",
+        "-disable-compression",
+    ]);
     let output = agent.wait_for("[INFO] agent: Received event: member-join");
     let (bind, rpc) = (agent.address("Bind addr"), agent.address("RPC addr"));
     assert!(!bind.ends_with(":0") && !rpc.ends_with(":0"), "ports are the real ones: {bind} {rpc}");
@@ -30,7 +35,9 @@ fn the_banner_follows_serfs_layout_and_the_log_follows_the_banner() {
     "
     );
     assert!(output.starts_with(&expected), "{output}");
-    let log: Vec<&str> = output[expected.len() - 4..].lines().collect();
+    // A busy machine may have held it up, of which it tells.
+    let is_meant = |line: &&str| !line.contains("this node did not run for");
+    let log: Vec<&str> = output[expected.len() - 4..].lines().filter(is_meant).collect();
     for (line, text) in log.iter().zip([
         "[INFO] agent: Serf agent starting",
         "[INFO] serf: EventMemberJoin: n1 127.0.0.1",
@@ -132,7 +139,8 @@ fn members_of_join_and_retry_join_are_joined() {
     let output = second.said();
     assert!(output.contains("==> Joining cluster...(replay: true)\n"), "{output}");
     assert!(output.contains("\n    Join completed. Synced with 1 initial agents\n"), "{output}");
-    let third = Agent::start(&["-node=third", &format!("-retry-join={address}")]);
+    let retry = format!("-retry-join={address}");
+    let third = Agent::start(&["-node=third", &retry, "-retry-interval=1s"]);
     third.wait_for("[INFO] agent: Join completed. Synced with 1 initial agents");
     first.wait_for("EventMemberJoin: third 127.0.0.1");
 }

@@ -58,7 +58,7 @@ event = next(events).body
 same((event["Event"], event["Name"], event["Payload"], event["Coalesce"]), ("user", "deploy", b"v42", False))
 
 # A query of one, answered by the other's client.
-question = {"Name": "uptime", "Payload": b"?", "FilterNodes": ["beta"], "RequestAck": True, "Timeout": 2000000000}
+question = {"Name": "uptime", "Payload": b"?", "FilterNodes": ["beta"], "RequestAck": True, "Timeout": 6000000000}
 records = iter(ok(alpha.connection.call("query", question, stream=True)))
 query = next(events).body
 same((query["Event"], query["Name"], query["Payload"], query["ID"]), ("query", "uptime", b"?", 1))
