@@ -289,9 +289,15 @@ impl Node {
         }
         self.counters.intents_accepted += 1;
         self.table[id].status_ltime = ltime;
-        if self.table[id].status == Some(Status::Leaving) {
-            self.set_status(id, Some(Status::Alive));
-            self.record(id, &Cause::JoinIntent { ltime, via });
+        let cause = Cause::JoinIntent { ltime, via };
+        match self.table[id].status {
+            Some(Status::Leaving) => {
+                self.set_status(id, Some(Status::Alive));
+                self.record(id, &cause);
+            }
+            // It was failed although it lives (see `steady`), and then force-left: it objects.
+            Some(Status::Left) if self.table[id].is_live() => self.member_joined(id, cause),
+            _ => {}
         }
         true
     }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use thane_core::{Cause, Config, Detector, Event, State, Status};
 use thane_wire::gossip::Message;
+use thane_wire::serf::{Join, Leave, SerfMessage};
 
 use super::probing::{ack, knowing, prober};
-use super::support::{Bench, VERSIONS, addr_of, alive, ms, suspect};
+use super::support::{Bench, VERSIONS, addr_of, alive, ms, suspect, user};
 
 /// Node `a` with so many others, `b` the first of them.
 fn among(others: usize, detector: Detector) -> Bench {
@@ -97,6 +98,29 @@ fn five_who_complain_fail_a_member_that_its_own_word_does_not_bring_back() {
         let back = bench.take_events().iter().filter(|event| *event == "join:b").count();
         assert_eq!(back, usize::from(fails), "{case}");
     }
+}
+
+/// It lives, and objects; others take it back, as they do with each live member that somebody told to leave.
+#[test]
+fn who_is_force_left_while_it_is_held_for_unsteady_comes_back() {
+    let mut bench = among(12, Detector::steady());
+    for by in ["c", "d", "e", "f", "g"] {
+        bench.tell(&complaint("b", by));
+    }
+    assert_eq!(view(&bench, "b"), (Some(Status::Failed), State::Alive));
+    let mut leave = Vec::new();
+    SerfMessage::Leave(Leave { ltime: 50, node: "b", prune: false }).encode(&mut leave);
+    bench.tell(&user(&leave));
+    assert_eq!(view(&bench, "b"), (Some(Status::Left), State::Alive));
+    run(&mut bench, ms(3_000), AT_ONCE, |_| true);
+    bench.clear();
+    for (ltime, status) in [(50, Status::Left), (51, Status::Alive)] {
+        let mut join = Vec::new();
+        SerfMessage::Join(Join { ltime, node: "b" }).encode(&mut join);
+        bench.tell(&user(&join));
+        assert_eq!(view(&bench, "b"), (Some(status), State::Alive), "a join intent of {ltime}");
+    }
+    assert_eq!(bench.take_events(), ["join:b"]);
 }
 
 /// Those whom others complain of complain of everybody.
