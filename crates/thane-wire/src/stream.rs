@@ -142,8 +142,6 @@ pub struct StreamDecoder {
     buffer: Vec<u8>,
     /// Whether `buffer` came out of a layer, so that nothing can follow.
     whole: bool,
-    /// How many bytes have arrived in all.
-    received: usize,
     stage: Stage,
 }
 
@@ -169,7 +167,7 @@ impl StreamDecoder {
             Role::Dialer => Stage::Frame,
             Role::Acceptor => Stage::Label,
         };
-        Self { role, buffer: Vec::new(), whole: false, received: 0, stage }
+        Self { role, buffer: Vec::new(), whole: false, stage }
     }
 
     /// Takes the next bytes. Gives the message once it is whole; what follows it is ignored.
@@ -177,7 +175,6 @@ impl StreamDecoder {
     /// # Errors
     /// When the stream can hold no good message any more. The decoder is useless afterwards.
     pub fn push(&mut self, codec: &Codec, bytes: &[u8]) -> Result<Option<StreamMessage>, StreamError> {
-        self.received += bytes.len();
         if matches!(self.stage, Stage::Over) {
             return Ok(None);
         }
@@ -188,11 +185,6 @@ impl StreamDecoder {
             self.buffer = Vec::new();
         }
         result
-    }
-
-    /// The peer will send no more.
-    pub fn ended(&self) -> StreamError {
-        StreamError::Ended(self.received)
     }
 
     /// Goes through as many stages as the bytes allow.
@@ -506,7 +498,6 @@ mod tests {
         let once = StreamMessage::User(Bytes::from_static(b"once"));
         assert_eq!(decoder.push(&codec, &message), Ok(Some(once)));
         assert_eq!(decoder.push(&codec, &message), Ok(None));
-        assert_eq!(decoder.ended(), StreamError::Ended(2 * message.len()));
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn decode(row: &Value, bytes: &[u8], piece: usize) -> StreamMessage {
     let mut decoder = StreamDecoder::new(reader(row));
     let mut pieces = bytes.chunks(piece);
     loop {
-        let piece = pieces.next().unwrap_or_else(|| panic!("{id}: {}", decoder.ended()));
+        let piece = pieces.next().unwrap_or_else(|| panic!("{id}: it is not whole at its end"));
         if let Some(message) = decoder.push(&codec, piece).unwrap_or_else(|error| panic!("{id}: {error}")) {
             assert_eq!(pieces.next(), None, "{id}");
             return message;

@@ -24,10 +24,13 @@ pub(super) fn advice(member: &Member, evidence: &[Evidence], health: u32, own: &
 /// Of a member that is suspect or failed.
 fn unreachable(member: &Member, evidence: &[Evidence], own: &str) -> Vec<String> {
     let (name, addr) = (&member.name, member.addr);
-    let steadiness = evidence.iter().rev().map(|piece| &piece.cause);
-    let mut steadiness =
-        steadiness.filter(|cause| matches!(cause, Cause::Unsteady { .. } | Cause::Steady { .. }));
-    if let Some(Cause::Unsteady { by }) = steadiness.next() {
+    // Only a member that answers too seldom is failed while the detector finds it alive.
+    let is_there = member.status == Status::Failed && matches!(member.state, State::Alive | State::Suspect);
+    let found = evidence.iter().rev().find_map(|piece| match &piece.cause {
+        Cause::Unsteady { by } => Some(by),
+        _ => None,
+    });
+    if let Some(by) = found.filter(|_| is_there) {
         return vec![format!(
             "{name} lives, but {} found that most pings to {addr} are lost: look at its network card, its line and its firewall, in both directions.",
             by.join(", ")

@@ -1,6 +1,7 @@
-use thane::{ProbeFailure, Relay};
+use thane::{ProbeFailure, Relay, Status};
 
 use super::*;
+use crate::agent::event::tests::member;
 
 fn people() -> People {
     People {
@@ -151,6 +152,32 @@ fn a_verdict_by_refusals_names_them_and_the_accusers() {
         words::sentence(&verdict, Some(State::Suspect), &people()),
         "it refused 2 connections within 275ms and answered no ping, so a declared it failed; accused by a, b, c"
     );
+}
+
+#[test]
+fn a_member_that_answers_too_seldom_is_told_apart_from_one_that_is_gone() {
+    let unsteady = evidence(State::Alive, Cause::Unsteady { by: vec!["c".into(), "d".into()] });
+    assert_eq!(kind(&unsteady.cause, Some(State::Alive)), "unsteady");
+    assert_eq!(
+        words::sentence(&unsteady, Some(State::Alive), &people()),
+        "it answers only few pings, so a takes it for failed; c, d found so"
+    );
+    let steady = evidence(State::Alive, Cause::Steady { after: Duration::from_secs(40) });
+    assert_eq!(kind(&steady.cause, Some(State::Alive)), "steady-again");
+    assert_eq!(
+        words::sentence(&steady, Some(State::Alive), &people()),
+        "it answers again, after 40s in which it did so too seldom"
+    );
+    // While it is held for that it lives. If its process ends then, that is what counts.
+    let mut member = member("b", "10.0.0.2", &[]);
+    member.status = Status::Failed;
+    let told = |member: &Member, known: &[Evidence]| advice::advice(member, known, 0, "a").join(" ");
+    let advice = told(&member, std::slice::from_ref(&unsteady));
+    assert!(advice.contains("b lives, but c, d found that most pings"), "{advice}");
+    member.state = State::Dead;
+    let refused = Cause::Refused { refusals: 2, since: Time::ZERO, accusers: vec!["a".into()] };
+    let advice = told(&member, &[unsteady, evidence(State::Dead, refused)]);
+    assert!(advice.contains("the process is gone") && !advice.contains("lives, but"), "{advice}");
 }
 
 #[test]
