@@ -219,7 +219,7 @@ pub struct LastAnswer {
 pub enum AnswerWay {
     /// To a direct ping.
     Direct,
-    /// After others had been asked to ping for us; directly and late, or through one of them.
+    /// After others had been asked to ping for us, or we had pinged twice; directly and late, or through one of them.
     Relayed,
     /// Over TCP, to a ping that went both ways at the same moment. That says nothing about UDP.
     Tcp,

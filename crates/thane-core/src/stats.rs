@@ -96,10 +96,12 @@ counters! {
     probes_failed,
     /// Probes answered only over TCP.
     probes_answered_by_tcp_only,
-    /// Looks at members that were accused or refused a connection.
+    /// Looks at members out of turn: those that were accused, refused a connection or were silent as relays, and some by chance.
     looks,
     /// Of them, those that found the member alive.
     looks_answered,
+    /// Looks that were not begun, and tries of looks without a connection, because too many were under way.
+    looks_over_limit,
     /// Members declared failed because they refused connections.
     verdicts_by_refusal,
     /// Members declared failed because several found them silent.

@@ -69,8 +69,10 @@ pub(super) struct Look {
     refusals: u32,
     /// When the first of them was.
     refused_since: Time,
+    /// How many pings of ours have gone out under its number.
+    pings: u32,
     relays: Vec<Relay>,
-    /// Its last connection, which may be over.
+    /// The connection of its last try, which may be over. None if too many were open then.
     stream: Option<StreamId>,
     /// Nothing answered: it is not tried again.
     silent: bool,
@@ -127,9 +129,18 @@ impl Node {
             // Not all in the same instant.
             let delay = (self.config.probe_timeout / 20).mul_f64(self.rng.unit());
             self.begin_look(id, Stage::Waiting, delay);
-        } else if self.config.detector.silent_witnesses && self.looks.len() < LOOKS_MAX / 2 {
+        } else if self.config.detector.silent_witnesses
+            && self.looks.len() < LOOKS_MAX / 2
+            && !self.is_to_be_looked_at(id)
+        {
             self.begin_look(id, Stage::Waiting, self.config.probe_interval * LATE_LOOK);
         }
+    }
+
+    /// Whether there is a look at this member, begun or not.
+    fn is_to_be_looked_at(&self, id: MemberId) -> bool {
+        let name = &self.table[id].name;
+        self.looks.values().any(|look| look.target == *name)
     }
 
     /// Whether this is the address of the member of this name.
@@ -172,6 +183,9 @@ impl Node {
         let Some(id) = chosen.first().copied() else { return };
         if let Some(seq) = self.begin_look(id, Stage::Glancing, self.look_after(id)) {
             self.last_glance = Some(self.now);
+            if let Some(look) = self.looks.get_mut(&seq) {
+                look.pings = 1;
+            }
             let entry = &self.table[id];
             let (to, ping) = (entry.reached_at(), self.encode_ping(seq, &entry.name));
             let checksum = self.checksum_for(id);
@@ -197,9 +211,11 @@ impl Node {
             self.looks.remove(&seq);
         }
         if self.looks.len() >= LOOKS_MAX {
+            self.counters.looks_over_limit += 1;
             return None;
         }
-        self.counters.looks += 1;
+        // One that waits may be over before it begins.
+        self.counters.looks += u64::from(stage != Stage::Waiting);
         let seq = self.next_seq();
         let timer = self.timers.set(self.now + lasts, Timer::LookStep { seq });
         let look = Look {
@@ -212,6 +228,7 @@ impl Node {
             tries: u32::from(stage == Stage::Refused),
             refusals: 0,
             refused_since: self.now,
+            pings: 0,
             relays: Vec::new(),
             stream: None,
             silent: false,
@@ -232,7 +249,12 @@ impl Node {
         match look.stage {
             Stage::Glancing => self.look_once(seq, id),
             Stage::Waiting if look.tries < TRIES_MAX => self.look_once(seq, id),
-            Stage::Asking if self.config.detector.silent_witnesses && self.hears_well(&look.relays) => {
+            // Who was not tried over TCP has not been silent there.
+            Stage::Asking
+                if self.config.detector.silent_witnesses
+                    && look.stream.is_some()
+                    && self.hears_well(&look.relays) =>
+            {
                 self.silence_counts(seq, id);
             }
             // Neither a word nor a refusal: that is for the probes and the suspicion to judge.
@@ -254,7 +276,9 @@ impl Node {
     fn look_once(&mut self, seq: u32, id: MemberId) {
         self.enter(seq, Stage::Asking, self.config.probe_timeout);
         let Some(look) = self.looks.get_mut(&seq) else { return };
+        self.counters.looks += u64::from(look.tries == 0 && look.pings == 0);
         look.tries += 1;
+        look.pings += 1;
         look.asked = self.now;
         let (addr, target) = (look.addr, look.target.clone());
         let ping = Bytes::from(self.encode_ping(seq, &target));
@@ -272,11 +296,14 @@ impl Node {
         if self.config.detector.silent_witnesses {
             self.ask_relays(seq, id);
         }
-        if self.look_streams() < LOOK_STREAMS_MAX {
-            let stream = self.dial(addr, Purpose::Look { seq, target }, self.config.tcp_timeout);
-            if let Some(look) = self.looks.get_mut(&seq) {
-                look.stream = Some(stream);
-            }
+        let stream = if self.look_streams() < LOOK_STREAMS_MAX {
+            Some(self.dial(addr, Purpose::Look { seq, target }, self.config.tcp_timeout))
+        } else {
+            self.counters.looks_over_limit += 1;
+            None
+        };
+        if let Some(look) = self.looks.get_mut(&seq) {
+            look.stream = stream;
         }
     }
 
@@ -358,12 +385,13 @@ impl Node {
         self.judge(id);
     }
 
-    /// A relay that says neither yes nor no, while another one does, may be gone as well. If all are silent, it is rather us.
+    /// A relay that says neither yes nor no, while another one does, may be gone as well. If all are silent, it is rather us; and
+    /// those that cannot say no are silent in any case.
     fn look_at_silent_relays(&mut self, relays: &[Relay]) {
         if !relays.iter().any(|relay| relay.nacked) {
             return;
         }
-        for relay in relays.iter().filter(|relay| !relay.nacked) {
+        for relay in relays.iter().filter(|relay| relay.asked_to_nack && !relay.nacked) {
             if let Some(id) = self.table.find(&relay.name).filter(|id| self.table[*id].state == State::Alive)
             {
                 self.begin_look(id, Stage::Waiting, self.config.probe_timeout / 20);
@@ -447,9 +475,9 @@ impl Node {
     pub(super) fn look_answered(&mut self, seq: u32, way: AnswerWay) -> bool {
         let Some(look) = self.end_look(seq) else { return false };
         self.counters.looks_answered += 1;
-        // Whether a packet came directly or through others cannot be told once they have been asked.
-        let asked_others = look.tries > 1 || look.stage == Stage::Refused;
-        let way = if way == AnswerWay::Direct && asked_others { AnswerWay::Relayed } else { way };
+        // Whether a packet came directly or through others cannot be told once they have been asked, nor which of two pings it answers.
+        let is_direct = look.pings == 1 && look.relays.is_empty();
+        let way = if way == AnswerWay::Direct && !is_direct { AnswerWay::Relayed } else { way };
         self.note_answer(&look.target, look.asked, way);
         true
     }

@@ -319,7 +319,8 @@ impl Node {
             self.confirm(id, suspect, &cause);
             return;
         }
-        if entry.state == State::Dead {
+        // Whoever accuses a later incarnation knows more than we do.
+        if entry.state == State::Dead && suspect.incarnation == entry.incarnation {
             self.tell_of_death(id, suspect.from, via);
         }
         if self.table[id].state != State::Alive {

@@ -269,26 +269,38 @@ impl Node {
                 self.close(id);
                 self.exchange_over(stream, *op, Err(ExchangeError::Remote(text)));
             }
-            (Purpose::Ping { seq, .. }, StreamMessage::Ack(body)) => {
+            (Purpose::Ping { seq, .. } | Purpose::Look { seq, .. }, answer) => {
                 self.close(id);
-                if Ack::decode(&body).is_ok_and(|ack| ack.seq == *seq) {
-                    self.tcp_ping_answered(*seq);
-                }
-            }
-            (Purpose::Look { seq, .. }, StreamMessage::Ack(body)) => {
-                self.close(id);
-                if Ack::decode(&body).is_ok_and(|ack| ack.seq == *seq) {
-                    self.look_answered(*seq, AnswerWay::Tcp);
-                }
+                self.tcp_ping_over(stream, *seq, &answer);
             }
             (Purpose::PushPull { op, .. }, _) => {
                 self.close(id);
                 self.exchange_over(stream, *op, Err(ExchangeError::Unexpected));
             }
-            (Purpose::Inbound | Purpose::Ping { .. } | Purpose::Look { .. }, _) => {
+            (Purpose::Inbound, _) => {
                 self.close(id);
                 self.exchange_failed(stream.peer, &ExchangeError::Unexpected);
             }
+        }
+    }
+
+    /// Something came back for a ping of ours over TCP.
+    fn tcp_ping_over(&mut self, stream: &Stream, seq: u32, answer: &StreamMessage) {
+        let is_ack = |body: &Bytes| Ack::decode(body).is_ok_and(|ack| ack.seq == seq);
+        if !matches!(answer, StreamMessage::Ack(body) if is_ack(body)) {
+            self.counters.tcp_pings_failed += 1;
+            let what = match answer {
+                StreamMessage::Error(text) => text,
+                _ => "something else than its ack",
+            };
+            let peer = stream.peer;
+            self.drop_message(Layer::Memberlist, "message_dropped", || {
+                format!("{peer} answers a ping over TCP with: {what}")
+            });
+        } else if matches!(stream.purpose, Purpose::Look { .. }) {
+            self.look_answered(seq, AnswerWay::Tcp);
+        } else {
+            self.tcp_ping_answered(seq);
         }
     }
 

@@ -204,12 +204,9 @@ fn an_answer_over_tcp_that_was_only_faster_says_nothing_about_udp() {
     bench.tell_from(addr_of(3), &suspect("b", 1, "c"));
     bench.run(ms(26));
     let [(stream, _)] = bench.dials[..] else { panic!("one dial: {:?}", bench.dials) };
-    let look = bench.take_messages().into_iter().find_map(|(to, message)| match Message::decode(&message) {
-        Ok(Message::Ping(ping)) if to == addr_of(2) => Some(ping.seq),
-        _ => None,
-    });
+    let look = pinged(&mut bench, addr_of(2)).unwrap();
     bench.node.handle_stream_connected(bench.now, stream);
-    bench.node.handle_stream_data(bench.now, stream, &ack(look.unwrap()));
+    bench.node.handle_stream_data(bench.now, stream, &ack(look));
     let answer = bench.node.last_answer("b").unwrap();
     assert_eq!((answer.at, answer.way, answer.rtt), (bench.now, AnswerWay::Tcp, None));
     bench.tell(&alive("b", 2, addr_of(2)));
@@ -219,6 +216,48 @@ fn an_answer_over_tcp_that_was_only_faster_says_nothing_about_udp() {
     bench.dials.clear();
     bench.run(ms(26));
     assert_eq!(bench.dials.len(), 1);
+}
+
+/// The number of a ping to this address, if one was sent.
+fn pinged(bench: &mut Bench, at: SocketAddr) -> Option<u32> {
+    bench.take_messages().into_iter().find_map(|(to, message)| match Message::decode(&message) {
+        Ok(Message::Ping(ping)) if to == at => Some(ping.seq),
+        _ => None,
+    })
+}
+
+/// The eager ask others with the first try of a look: what comes back then may have come through them.
+#[test]
+fn an_answer_that_others_may_have_brought_is_not_called_direct() {
+    for (detector, way) in [(Detector::thane(), AnswerWay::Direct), (Detector::eager(), AnswerWay::Relayed)] {
+        let mut bench = knowing(Config { detector, ..listener() }, &[VERSIONS; 30]);
+        bench.tell_from(addr_of(3), &suspect("b", 1, "c"));
+        answer_glances(&mut bench);
+        bench.run(ms(26));
+        let look = pinged(&mut bench, addr_of(2)).unwrap();
+        bench.tell_from(addr_of(77), &ack(look));
+        let answer = bench.node.last_answer("b").unwrap();
+        assert_eq!((answer.way, answer.rtt.is_some()), (way, way == AnswerWay::Direct));
+    }
+}
+
+/// Whatever comes back over TCP but the ack of that very ping says nothing of the member, and nothing of our streams.
+#[test]
+fn a_wrong_answer_to_a_ping_over_tcp_is_counted_as_that() {
+    for (answer, failed) in [(0_u32, 0), (1, 1)] {
+        let mut bench = knowing(listener(), &[VERSIONS; 30]);
+        bench.tell_from(addr_of(3), &suspect("b", 1, "c"));
+        bench.run(ms(26));
+        let [(stream, _)] = bench.dials[..] else { panic!("one dial: {:?}", bench.dials) };
+        let look = pinged(&mut bench, addr_of(2)).unwrap();
+        bench.node.handle_stream_connected(bench.now, stream);
+        bench.node.handle_stream_data(bench.now, stream, &ack(look.wrapping_add(answer)));
+        bench.collect();
+        let counters = bench.node.counters();
+        assert_eq!((counters.tcp_pings_failed, counters.looks_answered), (failed, 1 - failed));
+        assert_eq!((counters.streams_failed, counters.messages_dropped), (0, failed));
+        assert_eq!(bench.noticed("message_dropped"), failed > 0);
+    }
 }
 
 fn look_connections(bench: &Bench) -> usize {
@@ -265,6 +304,32 @@ fn however_often_a_member_is_accused_connections_to_it_are_few() {
     }
     assert_eq!((dials, most), (128, 128));
     assert!(bench.node.occupancy().all(|it| it.held <= it.limit));
+    let counters = bench.node.counters();
+    assert_eq!((counters.looks, counters.looks_over_limit), (349, 349 - 128));
+}
+
+/// Who could not be tried over TCP, because too many connections are open, was not silent there.
+#[test]
+fn the_eager_do_not_take_for_silent_whom_they_did_not_try() {
+    for (connections, accuses) in [(127, true), (128, false)] {
+        let mut bench = knowing(Config { detector: Detector::eager(), ..listener() }, &[VERSIONS; 30]);
+        for incarnation in 1..=connections {
+            bench.tell_from(addr_of(3), &suspect("b", incarnation, "c"));
+            answer_glances(&mut bench);
+            bench.run(ms(26));
+            for (stream, _) in std::mem::take(&mut bench.dials) {
+                bench.node.handle_stream_connected(bench.now, stream);
+            }
+            bench.tell_from(addr_of(3), &alive("b", incarnation + 1, addr_of(2)));
+            bench.clear();
+        }
+        assert_eq!(look_connections(&bench), connections as usize);
+        bench.clear();
+        bench.tell_from(addr_of(4), &suspect("e", 1, "d"));
+        bench.run(ms(600));
+        let accused = accusations(&mut bench).iter().any(|(_, message)| *message == suspect("e", 1, "a"));
+        assert_eq!(accused, accuses, "{connections} connections");
+    }
 }
 
 #[test]
@@ -479,6 +544,49 @@ fn the_eager_look_at_relays_that_are_silent_beside_others() {
     }
 }
 
+/// Nor is there more to be looked at if those that said nothing cannot say that they hear nothing: members of old versions.
+#[test]
+fn relays_that_cannot_nack_are_not_silent() {
+    let old = [1, 3, 2, 2, 5, 4];
+    for (versions, looked_at) in [(VERSIONS, 2), (old, 0)] {
+        let mut bench = knowing(
+            Config { detector: Detector::eager(), ..listener() },
+            &[VERSIONS, VERSIONS, versions, versions],
+        );
+        bench.tell_from(addr_of(3), &suspect("b", 1, "c"));
+        answer_glances(&mut bench);
+        bench.run(ms(450));
+        let relays = asked(&mut bench);
+        assert_eq!(relays.len(), 3);
+        let (_, seq, _) = relays[0];
+        bench.tell_from(addr_of(3), &encode(&Message::Nack(Nack { seq })));
+        bench.run(ms(120));
+        let (d, e) = (addr_of(4), addr_of(5));
+        let sent = bench.take_messages().into_iter();
+        let pings = sent.filter(|(to, message)| (*to == d || *to == e) && message[0] == 0);
+        assert_eq!(pings.count(), looked_at, "{versions:?}");
+    }
+}
+
+/// Who has heard of an accusation by hearsay may look much later; a look that is about to begin does not wait for that.
+#[test]
+fn hearsay_does_not_put_off_a_look_that_is_due() {
+    let mut bench = knowing(Config { detector: Detector::eager(), ..listener() }, &[VERSIONS; 60]);
+    bench.tell_from(addr_of(3), &suspect("b", 1, "c"));
+    answer_glances(&mut bench);
+    bench.run(ms(450));
+    let relays = asked(&mut bench);
+    let [(vouching, seq, _), (silent, ..), _] = relays[..] else { panic!("three relays: {relays:?}") };
+    bench.tell_from(vouching, &encode(&Message::Nack(Nack { seq })));
+    while accusations(&mut bench).is_empty() {
+        bench.run(ms(1));
+    }
+    let name = bench.node.members().find(|member| member.addr == silent).unwrap().name;
+    bench.tell_from(addr_of(77), &suspect(&name, 1, "b"));
+    bench.run(ms(30));
+    assert!(pinged(&mut bench, silent).is_some());
+}
+
 /// Two relays that hear us and not the member end a probe early, however long our own health would have it last.
 #[test]
 fn for_the_eager_two_nacks_end_a_probe() {
@@ -512,6 +620,8 @@ fn who_accuses_the_dead_is_told_of_the_death() {
         (Detector::thane(), 4, 1, true),
         (Detector::thane(), 5, 1, false),
         (Detector::thane(), 4, 0, false),
+        // It has heard of a later life of the member, which we have not.
+        (Detector::thane(), 4, 2, false),
         (Detector::lifeguard(), 4, 1, false),
     ];
     for (detector, from, incarnation, told) in cases {
