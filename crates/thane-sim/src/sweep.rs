@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::check::Watch;
 use crate::lab::quantile;
-use crate::scenario::{Report, Scenario};
+use crate::scenario::{Failure, Report, Scenario};
 use crate::shrink::{Shrunk, shrink};
-use crate::world::Tally;
+use crate::world::{Tally, World};
 
 /// Failures after which a sweep gives up: more of them teach nothing.
 const FAILURES_MAX: usize = 5;
@@ -118,23 +119,44 @@ pub fn seeds(base: u64, count: usize) -> Vec<u64> {
         .collect()
 }
 
-/// Runs the standard mix of faults ([`Scenario::draw`]) for each of these seeds. `progress` is told after each run how
-/// many are done, and of its failure if it failed: what is left of it after it was shrunk. Threads only share out the seeds; each
-/// run is the same on any number of them.
-pub fn sweep(seeds: &[u64], threads: usize, progress: impl Fn(usize, Option<&Shrunk>) + Sync) -> Summary {
+/// What a sweep tells while it goes on.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// A run has broken a rule. It is told before it is shrunk, which may take far longer than the run.
+    Failed(&'a Failure),
+    /// So many runs are over, with the shrinking of those that failed.
+    Done(usize),
+}
+
+/// Runs the standard mix of faults ([`Scenario::draw`]) for each of these seeds, and shrinks those that fail. `progress` is told how it goes,
+/// by several threads at a time. Threads only share out the seeds; each run is the same on any number of them.
+pub fn sweep(seeds: &[u64], threads: usize, progress: impl Fn(News<'_>) + Sync) -> Summary {
+    sweep_with(seeds, threads, &|_| {}, progress)
+}
+
+/// The same with worlds that are prepared before they run, as [`Scenario::run_with`] does.
+pub fn sweep_with(
+    seeds: &[u64],
+    threads: usize,
+    prepare: &(impl Fn(&mut World<Watch>) + Sync),
+    progress: impl Fn(News<'_>) + Sync,
+) -> Summary {
     let next = AtomicUsize::new(0);
     let summary = Mutex::new(Summary::default());
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = Scenario::draw(*seed).run().map_err(|failure| shrink(failure, &|_| {}));
+                    let result = Scenario::draw(*seed).run_with(prepare).map_err(|failure| {
+                        progress(News::Failed(&failure));
+                        shrink(failure, prepare)
+                    });
                     let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
-                    match &result {
-                        Ok(report) => summary.add(report),
-                        Err(failure) => summary.failures.push(failure.clone()),
+                    match result {
+                        Ok(report) => summary.add(&report),
+                        Err(failure) => summary.failures.push(failure),
                     }
-                    progress(summary.passed + summary.failures.len(), result.as_ref().err());
+                    progress(News::Done(summary.passed + summary.failures.len()));
                     if summary.failures.len() >= FAILURES_MAX {
                         return;
                     }

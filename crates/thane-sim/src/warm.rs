@@ -1,10 +1,11 @@
 //! A cluster that is there from the beginning, for simulations of what comes after.
 
 use bytes::Bytes;
-use thane_core::{Member, Output, Time};
+use thane_core::{Member, Node, Output, Time};
 use thane_wire::gossip::{NodeState, NodeStateKind, ip_bytes};
+use thane_wire::packet::{Codec, CodecConfig};
 use thane_wire::serf::{PushPullState, SerfMessage};
-use thane_wire::stream::PushPull;
+use thane_wire::stream::{PushPull, Role};
 
 use crate::world::{HostId, Observer, ProcessId, World};
 
@@ -17,14 +18,13 @@ impl<O: Observer> World<O> {
     /// happens now, nothing is lost, and the nodes' own replies go nowhere.
     ///
     /// # Panics
-    /// As [`World::start`]; and when a node refuses the exchange, which a configuration can make it do (one with a label, or one that
-    /// insists on encryption).
+    /// As [`World::start`]; and when a node refuses the exchange, which members of different labels or keys do.
     pub fn start_as_cluster(&mut self, hosts: &[HostId]) {
         for host in hosts {
             self.start(*host);
         }
         let members: Vec<Member> =
-            hosts.iter().filter_map(|host| self.node(*host)).map(thane_core::Node::local).collect();
+            hosts.iter().filter_map(|host| self.node(*host)).map(Node::local).collect();
         let state = Bytes::from(state_of(&members));
         for host in hosts {
             self.tell_state(*host, &state);
@@ -41,8 +41,9 @@ impl<O: Observer> World<O> {
         let it = &mut self.hosts[host.index()];
         let process = ProcessId { host, life: it.life };
         let Some(node) = it.node.as_mut() else { return };
+        let sealed = sealed_for(node, state);
         if let Some(stream) = node.handle_stream_accepted(now, from) {
-            node.handle_stream_data(now, stream, state);
+            node.handle_stream_data(now, stream, sealed.as_ref().unwrap_or(state));
             node.handle_stream_ended(now, stream);
         }
         self.tally.inputs += 3;
@@ -63,6 +64,23 @@ impl<O: Observer> World<O> {
             );
         }
     }
+}
+
+/// The message as a member with the keys and the label of this node sends it; `None` if that is no other than it is.
+fn sealed_for(node: &Node, message: &Bytes) -> Option<Bytes> {
+    let config = node.config();
+    if config.label.is_empty() && node.keyring().is_empty() {
+        return None;
+    }
+    let sealed_so = CodecConfig {
+        label: config.label.clone(),
+        keyring: node.keyring().clone(),
+        verify_outgoing: true,
+        ..CodecConfig::default()
+    };
+    let codec = Codec::new(sealed_so).expect("invariant: the node itself runs with this label");
+    // Only this message is ever sealed with it, and only for these virtual nodes.
+    Some(codec.seal_stream(Role::Dialer, message, [0; 12]).into())
 }
 
 /// What a member that knows these members, each of them alive, sends in a state exchange that is no join.

@@ -17,6 +17,7 @@ fn where_nothing_happens_nothing_is_measured() {
     assert_eq!((report.alarms.wrong, report.alarms.right, report.views_wrong_at_end), (0, 0, 0));
     assert_eq!(report.alarms.suspicions_of_the_living, 0);
     assert!(report.crashes.is_empty() && report.agreements.is_empty() && report.timeline.is_none());
+    assert_eq!((report.lies, &report.broken_rule), (None, &None));
     assert_eq!(report.view_sizes, 1);
     assert!(
         report
@@ -198,6 +199,7 @@ fn setups_are_refused_with_the_reason() {
         ("fault=crash 0% at 10s", "'0%' names nobody"),
         ("fault=disk-full 1 at 10s", "set snapshots=true"),
         ("clock_drift=60%", "half is the most"),
+        ("fault=byzantine forged of 1 without key", "set encrypted=true"),
     ] {
         let wrong = Setup::parse(setup).expect_err(setup).to_string();
         assert!(wrong.contains(what), "{setup}: {wrong}");
@@ -292,6 +294,52 @@ fn slow_and_blocked_members_are_suspected_and_are_not_wronged() {
     }
     let fast = run("nodes=12, detector=swim, fault=slow 1ms of node-3 at 2s for 40s, duration=60s", 17);
     assert_eq!((fast.alarms.impaired, fast.alarms.wrong), (0, 0), "{:?}", fast.alarms);
+}
+
+#[test]
+fn who_has_the_key_is_believed_for_a_while_and_who_has_not_is_refused() {
+    let lied = |without: &str| {
+        let report = run(
+            &format!(
+                "nodes=12, encrypted=true, rules=true, end=agreed, duration=10m, \
+                 fault=byzantine malformed+replayed+forged of 1{without} at 5s for 40s every 50ms"
+            ),
+            20,
+        );
+        // Whatever was believed, it is over once the liar is gone, and no rule is broken that liars cannot break.
+        assert_eq!((&report.broken_rule, report.views_wrong_at_end), (&None, 0), "{without}");
+        assert!(report.seconds > 45.0 && report.seconds < 500.0, "{without}: {} s", report.seconds);
+        let [mark] = &report.faults[..] else { panic!("{:?}", report.faults) };
+        assert!((mark.until - mark.from - 40.0).abs() < 1e-6, "{mark:?}");
+        assert_eq!(mark.what, format!("byzantine malformed+replayed+forged of 1{without}"));
+        (report.lies.unwrap(), report.alarms)
+    };
+    let (lies, alarms) = lied("");
+    assert!((600..=1000).contains(&lies.sent) && lies.refused > 100, "{lies:?}");
+    assert!(lies.false_names > 0 && lies.false_events > 50, "{lies:?}");
+    assert!(alarms.wrong > 10 && alarms.suspicions_of_the_living > 50, "{alarms:?}");
+    let (lies, alarms) = lied(" without key");
+    assert!((600..=1000).contains(&lies.sent) && lies.refused > 100, "{lies:?}");
+    assert_eq!((lies.false_names, lies.false_events, lies.stopped), (0, 0, 0), "{lies:?}");
+    assert_eq!((alarms.wrong, alarms.suspicions_of_the_living), (0, 0), "{alarms:?}");
+}
+
+#[test]
+fn liars_take_no_number_of_a_member() {
+    let setup = "nodes=6, fault=byzantine replayed of 2 at 2s for 5s, fault=join 3 at 10s, \
+                 fault=crash node-9 at 15s, duration=40s";
+    let report = run(setup, 22);
+    assert_eq!(report.crashes.iter().map(|it| &*it.member).collect::<Vec<_>>(), ["node-9"]);
+    assert_eq!((report.samples.last().unwrap().up, report.views_wrong_at_end), (8, 0));
+    assert_eq!(report, run(setup, 22), "the same seed gives the same lies");
+}
+
+#[test]
+fn no_scenario_of_the_gallery_breaks_a_rule() {
+    for named in lab::GALLERY {
+        let report = run(&format!("{}, nodes=16, rules=true", named.name), 23);
+        assert_eq!(report.broken_rule, None, "{}", named.name);
+    }
 }
 
 #[test]
@@ -430,7 +478,7 @@ fn every_key_takes_some_value_and_comes_back_in_the_arguments() {
         "watch" => "node-2",
         "detector" => "swim",
         "loss" | "clock_drift" | "duplication" | "reordering" | "stream_breaks" | "other_share" => "1%",
-        "compression" | "coordinates" | "tcp_pings" | "snapshots" => "false",
+        "compression" | "coordinates" | "tcp_pings" | "snapshots" | "encrypted" | "rules" => "false",
         "probe_timeout" => "10ms",
         "mtu" | "udp_buffer_size" => "1000",
         name if [

@@ -5,9 +5,13 @@
     reason = "a test fails by panicking, and tells what it found"
 )]
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use thane_core::{Event, Output, Time};
 use thane_sim::check::Watch;
 use thane_sim::shrink::shrink;
+use thane_sim::sweep::{News, sweep_with};
 use thane_sim::{FailureCause, ProcessId, Saboteur, Scenario, World};
 
 /// Tells its application each user event twice, as soon as it knows three members.
@@ -72,6 +76,28 @@ fn a_planted_bug_in_a_large_mix_shrinks_to_a_few_hosts_and_steps() {
     assert!(shown.contains(&small.to_json()) && shown.contains("thane sim sweep -plan"), "{shown}");
     let seed = shrunk.original.scenario.parameters.seed;
     assert!(shown.ends_with(&format!("thane sim sweep -seed {seed}")), "{shown}");
+}
+
+#[test]
+fn a_sweep_tells_of_a_failure_before_it_shrinks_it() {
+    let runs = AtomicUsize::new(0);
+    let told = Mutex::new(Vec::new());
+    let counted = |world: &mut World<Watch>| {
+        runs.fetch_add(1, Ordering::Relaxed);
+        prepare(world);
+    };
+    let seed = large_failure().scenario.parameters.seed;
+    let summary = sweep_with(&[seed], 1, &counted, |news| {
+        let what = match news {
+            News::Failed(failure) => format!("{} failed", failure.scenario.parameters.seed),
+            News::Done(done) => format!("{done} done"),
+        };
+        told.lock().unwrap().push((what, runs.load(Ordering::Relaxed)));
+    });
+    let told = told.into_inner().unwrap();
+    let shrinking = summary.failures[0].runs;
+    assert!(shrinking > 1, "it was shrunk");
+    assert_eq!(told, [(format!("{seed} failed"), 1), ("1 done".to_owned(), 1 + shrinking)]);
 }
 
 #[test]

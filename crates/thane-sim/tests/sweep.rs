@@ -6,9 +6,10 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::io::Write as _;
 
 use thane_sim::Scenario;
-use thane_sim::sweep::{Summary, seeds, sweep};
+use thane_sim::sweep::{News, Summary, seeds, sweep};
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -34,7 +35,14 @@ fn the_standard_mix_of_faults_keeps_every_rule() {
     let base = number("THANE_SIM_BASE").unwrap_or_else(fresh);
     let count = number("THANE_SIM_SEEDS").unwrap_or(400) as usize;
     println!("base {base}: thane sim sweep -seeds {count} -base {base}");
-    let summary = sweep(&seeds(base, count), 2, |_, _| {});
+    let summary = sweep(&seeds(base, count), 2, |news| {
+        if let News::Failed(failure) = news {
+            // Past the test's capture of what it prints: should shrinking never end, this is all that is known of it.
+            let seed = failure.scenario.parameters.seed;
+            let told = format!("seed {seed} FAILED at {}: thane sim sweep -seed {seed}", failure.at);
+            _ = writeln!(std::io::stderr().lock(), "{told}\n{}", failure.cause);
+        }
+    });
     println!("base {base}, {count} seeds\n{summary}");
     let failures: Vec<String> = summary.failures.iter().map(ToString::to_string).collect();
     assert!(failures.is_empty(), "base {base}:\n{}\n{summary}", failures.join("\n\n"));

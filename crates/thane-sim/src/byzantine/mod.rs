@@ -61,8 +61,13 @@ impl Byzantine {
     /// events are delivered that nobody sent; a process may stop because it loses the vote over its name. Malformed messages are
     /// forged ones with luck. Otherwise every promise holds.
     pub fn can_forge(&self, encrypted: bool) -> bool {
-        (self.has_key || !encrypted) && self.lies.iter().any(|lie| *lie != Lie::Replayed)
+        can_forge(self.has_key, encrypted, self.lies.iter().copied())
     }
+}
+
+/// The same of what it has and tells.
+pub(crate) fn can_forge(has_key: bool, encrypted: bool, mut lies: impl Iterator<Item = Lie>) -> bool {
+    (has_key || !encrypted) && lies.any(|lie| lie != Lie::Replayed)
 }
 
 /// A byzantine peer at work.
@@ -103,9 +108,17 @@ impl<O: Observer> World<O> {
 
     /// Ends the work of all byzantine peers; their machines go down.
     pub fn end_byzantine(&mut self) {
-        for peer in &mut self.byzantine {
+        let all: Vec<HostId> = self.byzantine.iter().map(|peer| peer.host).collect();
+        for host in all {
+            self.end_byzantine_on(host);
+        }
+    }
+
+    /// Ends the work of the byzantine peer on this host; its machine goes down. Does nothing if there is none.
+    pub fn end_byzantine_on(&mut self, host: HostId) {
+        if let Some(peer) = self.byzantine.iter_mut().find(|peer| peer.host == host) {
             peer.is_active = false;
-            self.hosts[peer.host.index()].machine_down = true;
+            self.hosts[host.index()].machine_down = true;
         }
     }
 
@@ -128,8 +141,11 @@ impl<O: Observer> World<O> {
         let wait = peer.rng.span(Duration::ZERO, peer.what.pace * 2).max(Duration::from_millis(1));
         self.schedule(self.now + wait, Happening::Lie { peer: number });
         let peer = &mut self.byzantine[number];
-        let targets: Vec<HostId> =
-            (0..self.hosts.len() as u32).map(HostId).filter(|host| *host != peer.host).collect();
+        // Where nothing ever ran nobody is lied to.
+        let targets: Vec<HostId> = (self.hosts.iter().zip(0..))
+            .filter(|(host, _)| host.life > 0)
+            .map(|(_, number)| HostId(number))
+            .collect();
         let (Some(&target), Some(&lie)) = (peer.rng.pick(&targets), peer.rng.pick(&peer.what.lies)) else {
             return;
         };

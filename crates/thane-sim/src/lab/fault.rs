@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::values::{share, time, time_over_zero};
+use crate::byzantine::Lie;
 use crate::span;
 
 /// A fault and its times, counted from when the cluster has formed.
@@ -57,6 +58,56 @@ pub enum FaultKind {
     DiskFailing,
     /// New members join.
     Join,
+    /// Hosts on which no member runs but somebody who sends what no member would.
+    Byzantine {
+        /// What it sends, each as often as the others.
+        lies: Lies,
+        /// Whether it has the cluster's key.
+        has_key: bool,
+    },
+}
+
+/// Some kinds of lies, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lies([bool; 4]);
+
+/// Each kind of lie and its word.
+const LIES: [(Lie, &str); 4] = [
+    (Lie::Malformed, "malformed"),
+    (Lie::Replayed, "replayed"),
+    (Lie::Forged, "forged"),
+    (Lie::Impersonating, "impersonating"),
+];
+
+impl Lies {
+    /// Reads `forged`, or several kinds: `forged+replayed`.
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut lies = Self([false; 4]);
+        for word in text.split('+') {
+            let known = LIES.iter().position(|(_, known)| *known == word);
+            let index = known.ok_or_else(|| {
+                let all = LIES.map(|(_, word)| word).join(", ");
+                format!(
+                    "'{word}' is no kind of lie; there are {all}; several are written with + between them"
+                )
+            })?;
+            lies.0[index] = true;
+        }
+        Ok(lies)
+    }
+
+    /// The kinds.
+    pub fn kinds(self) -> impl Iterator<Item = Lie> {
+        LIES.into_iter().zip(self.0).filter(|(_, told)| *told).map(|((lie, _), _)| lie)
+    }
+}
+
+impl fmt::Display for Lies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let told = LIES.iter().zip(self.0).filter(|(_, told)| *told);
+        let words: Vec<&str> = told.map(|((_, word), _)| *word).collect();
+        f.write_str(&words.join("+"))
+    }
 }
 
 /// Whom a fault hits.
@@ -71,6 +122,9 @@ pub enum Target {
     /// All of them.
     All,
 }
+
+/// Byzantine peers that are too many for a cluster that anybody runs.
+const LIARS_MAX: usize = 101;
 
 /// How the words of a kind are to be used.
 struct Words {
@@ -102,7 +156,18 @@ impl FaultKind {
             Self::DiskFull => words("disk-full", false, false),
             Self::DiskFailing => words("disk-failing", false, false),
             Self::Join => words("join", false, false),
+            Self::Byzantine { .. } => words("byzantine", false, false),
         }
+    }
+
+    /// Whether it brings hosts of its own, where others happen to some that are there.
+    pub(super) fn brings_hosts(self) -> bool {
+        matches!(self, Self::Join | Self::Byzantine { .. })
+    }
+
+    /// Whether `every` says how it goes, and not that it happens again.
+    pub(super) fn has_own_beat(self) -> bool {
+        matches!(self, Self::RollingRestart | Self::Flapping | Self::Byzantine { .. })
     }
 
     /// Whether it is about files, which members only have if they keep snapshots.
@@ -129,7 +194,18 @@ pub const FAULT_KINDS: &[(&str, &str)] = &[
     ("disk-full 5 at 10s for 1m", "No room for snapshots; for snapshots=true."),
     ("disk-failing 5 at 10s for 1m", "Half of all writes of snapshots fail; for snapshots=true."),
     ("join 20 at 10s", "New members join."),
+    (
+        "byzantine forged of 1 at 10s for 1m",
+        "A peer with the cluster's key lies: malformed, replayed, forged, impersonating.",
+    ),
+    (
+        "byzantine malformed+replayed of 2 without key at 10s for 1m every 50ms",
+        "Somebody without it, each 20 times a second; for encrypted=true.",
+    ),
 ];
+
+/// From one message of a byzantine peer to its next on average, if nothing is said.
+pub(super) const LIES_EVERY: Duration = Duration::from_millis(100);
 
 impl Fault {
     /// Reads a fault: its kind and whom it hits, then `at TIME`, `for TIME` and `every TIME` in any order. Without `at` it happens at 10 s.
@@ -157,14 +233,18 @@ impl Fault {
             "block" => FaultKind::Block,
             "disk-full" => FaultKind::DiskFull,
             "disk-failing" => FaultKind::DiskFailing,
-            "loss" | "delay" | "slow" => {
-                let amount = words.next().ok_or_else(|| wrong(format!("'{word}' needs an amount")))?;
+            "loss" | "delay" | "slow" | "byzantine" => {
+                let what = if word == "byzantine" { "a kind of lies" } else { "an amount" };
+                let amount = words.next().ok_or_else(|| wrong(format!("'{word}' needs {what}")))?;
                 if words.next() != Some("of") {
                     return Err(wrong(format!("after '{word} {amount}' belongs 'of', and of whom")));
                 }
                 match word {
                     "loss" => FaultKind::Loss(share(amount).map_err(wrong)?),
                     "slow" => FaultKind::Slow(time_over_zero(amount).map_err(wrong)?),
+                    "byzantine" => {
+                        FaultKind::Byzantine { lies: Lies::parse(amount).map_err(wrong)?, has_key: true }
+                    }
                     _ => FaultKind::Delay(time_over_zero(amount).map_err(wrong)?),
                 }
             }
@@ -182,6 +262,10 @@ impl Fault {
             let Some(span) = words.next() else {
                 return Err(wrong(format!("'{when}' needs a time after it")));
             };
+            if let ("without", "key", FaultKind::Byzantine { has_key, .. }) = (when, span, &mut fault.kind) {
+                *has_key = false;
+                continue;
+            }
             match when {
                 "at" => fault.at = time(span).map_err(wrong)?,
                 "for" => fault.lasting = Some(time_over_zero(span).map_err(wrong)?),
@@ -204,8 +288,12 @@ impl Fault {
         if self.every.is_some_and(|every| every < Duration::from_millis(10)) {
             return Err("every 10 ms is as often as it may be".to_owned());
         }
-        if self.kind == FaultKind::Join && !matches!(self.target, Target::Count(_)) {
-            return Err("'join' needs the number of new members".to_owned());
+        if self.kind.brings_hosts() && !matches!(self.target, Target::Count(_)) {
+            let whose = if self.kind == FaultKind::Join { "members" } else { "peers" };
+            return Err(format!("'{word}' needs the number of new {whose}"));
+        }
+        if let (FaultKind::Byzantine { .. }, Target::Count(LIARS_MAX..)) = (self.kind, &self.target) {
+            return Err(format!("fewer than {LIARS_MAX} byzantine peers are as many as there may be"));
         }
         if self.kind == FaultKind::Join && self.lasting.is_some() {
             return Err("'join' has no end; who should go again can 'leave'".to_owned());
@@ -231,6 +319,10 @@ impl Fault {
     pub fn title(&self) -> String {
         let word = self.kind.words().word;
         match self.kind {
+            FaultKind::Byzantine { lies, has_key } => {
+                let without = if has_key { "" } else { " without key" };
+                format!("{word} {lies} of {}{without}", self.target)
+            }
             FaultKind::Loss(share) => format!("{word} {} of {}", percent(share), self.target),
             FaultKind::Delay(by) | FaultKind::Slow(by) => {
                 format!("{word} {} of {}", span::text(by), self.target)
@@ -353,6 +445,13 @@ mod tests {
             ("block 10", "needs 'for TIME'"),
             ("loss 180% of 10", "is no share"),
             ("join 10%", "number of new members"),
+            ("byzantine", "needs a kind of lies"),
+            ("byzantine 2 at 10s", "belongs 'of'"),
+            ("byzantine white of 2", "'white' is no kind of lie"),
+            ("byzantine forged of 10%", "number of new peers"),
+            ("byzantine forged of 1000", "fewer than"),
+            ("byzantine forged of 1 without at 5s", "'without' stands where"),
+            ("crash 1 without key", "'without' stands where"),
             ("partition all", "splits nobody off"),
         ] {
             let why = Fault::parse(text).expect_err(text);

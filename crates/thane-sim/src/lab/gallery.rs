@@ -19,6 +19,17 @@ pub const GALLERY: &[Named] = &[
         sets: &[("start", "together"), ("end", "agreed"), ("duration", "10m")],
     },
     Named {
+        name: "byzantine",
+        about: "Somebody who has the cluster's key forges, replays and garbles for a minute: what do the members make of it?",
+        sets: &[
+            ("nodes", "30"),
+            ("encrypted", "true"),
+            ("rules", "true"),
+            ("fault", "byzantine malformed+replayed+forged of 1 at 10s for 1m"),
+            ("duration", "3m"),
+        ],
+    },
+    Named {
         name: "churn",
         about: "Members crash, leave and come back all the time: do the others keep up?",
         sets: &[("churn", "0.5"), ("duration", "3m"), ("loss", "1%")],

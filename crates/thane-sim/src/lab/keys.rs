@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thane_core::{Config, Detector};
+use thane_core::{Config, Detector, Keyring};
 
 use super::setup::{End, NODES_MAX, Setup, SetupError, Start};
 use super::values::{bytes_per_second, rate, share, switch, time, time_over_zero, whole};
@@ -155,6 +155,25 @@ pub const KEYS: &[Key] = &[
         "true: members keep a snapshot, and one that returns looks for the others of its snapshot.",
         |setup, text| {
             setup.snapshots = switch(text)?;
+            Ok(())
+        },
+    ),
+    key(
+        "cluster",
+        "encrypted",
+        "true: the members have a key, and seal with it what they send.",
+        |setup, text| {
+            let key = switch(text)?.then(|| thane_core::Key::new(&[7; 32])).transpose();
+            setup.config.keyring = Keyring::new(key.map_err(|wrong| wrong.to_string())?);
+            Ok(())
+        },
+    ),
+    key(
+        "cluster",
+        "rules",
+        "true: every step is held against the rules of the protocol, as in thane sim sweep; slow for many members.",
+        |setup, text| {
+            setup.rules = switch(text)?;
             Ok(())
         },
     ),

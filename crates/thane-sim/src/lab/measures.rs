@@ -139,6 +139,7 @@ const CRASHES: &str = "Finding crashes";
 const ALARMS: &str = "False alarms";
 const SPREAD: &str = "Spreading user events";
 const VIEWS: &str = "Agreeing on who is there";
+const LIES: &str = "Lies";
 const TRAFFIC: &str = "Traffic of a member";
 
 /// All measures, in the order in which they are shown.
@@ -245,6 +246,25 @@ pub const MEASURES: &[Measure] = &[
         Some(it.views_wrong_at_end as f64)
     }),
     lower(VIEWS, "view_sizes", "different cluster sizes seen", Unit::Count, |it| Some(it.view_sizes as f64)),
+    Measure {
+        better: Better::Neither,
+        ..lower(LIES, "lies", "messages of byzantine peers", Unit::Count, |it| Some(it.lies?.sent as f64))
+    },
+    Measure {
+        better: Better::Higher,
+        ..lower(LIES, "lies_refused", "packets and messages refused", Unit::Count, |it| {
+            Some(it.lies?.refused as f64)
+        })
+    },
+    lower(LIES, "false_names", "names listed that never were", Unit::Count, |it| {
+        Some(it.lies?.false_names as f64)
+    }),
+    lower(LIES, "false_events", "false user events, deliveries", Unit::Count, |it| {
+        Some(it.lies?.false_events as f64)
+    }),
+    lower(LIES, "stopped", "members that lost their name and stopped", Unit::Count, |it| {
+        Some(it.lies?.stopped as f64)
+    }),
     lower(TRAFFIC, "packets", "UDP packets sent", Unit::PerSecond, |it| Some(it.traffic.packets)),
     lower(TRAFFIC, "packet_bytes", "bytes in UDP packets", Unit::BytesPerSecond, |it| {
         Some(it.traffic.packet_bytes)

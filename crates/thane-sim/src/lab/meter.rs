@@ -6,13 +6,18 @@ use std::time::Duration;
 use thane_core::{Change, Event, Node, Output, QueryId, QueryReply, Time};
 
 use super::report::Sample;
-use super::timeline::{EntryKind, Logs, in_words, member};
+use super::setup::{Setup, index_of};
+use super::timeline::{EntryKind, Logs, in_words};
+use crate::check::{Observation, Watch};
 use crate::world::{Ending, Observer, ProcessId};
 
 /// Spreads are kept of this many user events, and outcomes of this many queries; of later ones nothing is.
 pub(super) const MESSAGES_MAX: usize = 2000;
 /// Crashes are kept of this many members; later ones are only counted as faults.
 const CRASHES_MAX: usize = 5000;
+
+/// Names that are no member's, of which anything is kept.
+const FALSE_NAMES_MAX: usize = 500;
 
 /// A user event that has not reached a member within this time after it was sent has been missed, even if the member then goes.
 const EXCUSED: Duration = Duration::from_secs(60);
@@ -103,7 +108,15 @@ pub(super) struct Doubtful {
 #[derive(Debug)]
 pub(super) struct Meter {
     words: usize,
+    /// How many members there are in all, with those that will join.
+    members: usize,
+    /// One a member, and after those one for each name that is no member's: that one is never up.
     pub(super) seats: Vec<Seat>,
+    /// Names that are no member's, which byzantine peers have made up or members have misread, and their places.
+    false_names: BTreeMap<String, u32>,
+    pub(super) false_events: u64,
+    /// Members that stopped over their name.
+    pub(super) stopped: u64,
     /// A bit for each member that each one lists as alive.
     lists: Vec<Box<[u64]>>,
     up: u32,
@@ -113,6 +126,8 @@ pub(super) struct Meter {
     wrong: u64,
     pub(super) crashes: Vec<CrashRecord>,
     pub(super) events: Vec<MessageRecord>,
+    /// User events that were sent, with those of which nothing is kept.
+    sent: usize,
     pub(super) queries: Vec<QueryRecord>,
     running_queries: BTreeMap<(u32, QueryId), usize>,
     pub(super) agreements: Vec<AgreementRecord>,
@@ -127,6 +142,8 @@ pub(super) struct Meter {
     pub(super) suspicions_of_the_living: u64,
     pub(super) suspicions_of_the_dead: u64,
     pub(super) logs: Logs,
+    /// The rules of the protocol, if they are looked at.
+    pub(super) rules: Option<Watch>,
     /// All bytes sent.
     pub(super) bytes: u64,
     /// Totals since the last sample was taken.
@@ -134,18 +151,27 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// For up to this many members; told of `watch` in full, or else of whom it turns out.
-    pub(super) fn new(members: usize, watch: Option<u32>) -> Self {
+    /// For the members of this setup; told in full of the one that it watches, or else of whom it turns out.
+    pub(super) fn new(setup: &Setup) -> Self {
+        let members = setup.nodes + setup.joining();
+        let watch = setup.watch.map(|number| number as u32 - 1);
+        let false_names = if setup.liars() > 0 { FALSE_NAMES_MAX } else { 0 };
+        let words = (members + false_names).div_ceil(64);
         Self {
-            words: members.div_ceil(64),
-            seats: Vec::new(),
-            lists: Vec::new(),
+            words,
+            members,
+            seats: std::iter::repeat_with(Seat::default).take(members).collect(),
+            false_names: BTreeMap::new(),
+            false_events: 0,
+            stopped: 0,
+            lists: vec![vec![0; words].into(); members],
             up: 0,
             exact: 0,
             right: 0,
             wrong: 0,
             crashes: Vec::new(),
             events: Vec::new(),
+            sent: 0,
             queries: Vec::new(),
             running_queries: BTreeMap::new(),
             agreements: Vec::new(),
@@ -158,6 +184,7 @@ impl Meter {
             suspicions_of_the_living: 0,
             suspicions_of_the_dead: 0,
             logs: Logs::new(watch),
+            rules: setup.rules.then(Watch::default),
             bytes: 0,
             since: Sample::default(),
         }
@@ -203,9 +230,10 @@ impl Meter {
         self.open_agreements += 1;
     }
 
-    /// A user event is about to be sent. Gives its number, by which it is known. Those of which nothing is kept any more share one.
+    /// A user event is about to be sent. Gives its number, by which it is known.
     pub(super) fn sending(&mut self, at: Time) -> usize {
-        let number = self.events.len();
+        let number = self.sent;
+        self.sent += 1;
         if number < MESSAGES_MAX {
             let (members, reached) = (self.up as usize, vec![0; self.words].into());
             self.events.push(MessageRecord { at, members, delays: Vec::new(), reached });
@@ -233,7 +261,26 @@ impl Meter {
         }
     }
 
+    /// Shows something to the rules that no output tells.
+    pub(super) fn show(&mut self, at: Time, process: Option<ProcessId>, seen: impl FnOnce() -> Observation) {
+        if let (Some(rules), Some(process)) = (&mut self.rules, process) {
+            rules.see(at, process, seen());
+        }
+    }
+
+    /// From now on somebody who is believed may forge so many messages.
+    pub(super) fn expect_forgery(&mut self, messages: usize) {
+        if let Some(rules) = &mut self.rules {
+            rules.expect_forgery(messages);
+        }
+    }
+
     // ---- what the run asks ----
+
+    /// How many names were listed that never were.
+    pub(super) fn false_names(&self) -> usize {
+        self.false_names.len()
+    }
 
     /// Whether every member that is up lists exactly those that are up.
     pub(super) fn agrees(&self) -> bool {
@@ -400,35 +447,53 @@ impl Meter {
 
     // ---- what the members say ----
 
+    /// The member of this name.
+    fn member(&self, name: &str) -> Option<u32> {
+        index_of(name).filter(|index| *index < self.members).map(|index| index as u32)
+    }
+
+    /// Somebody lists a name that is no member's, or does not any more.
+    fn listed_falsely(&mut self, by: u32, name: &str, listed: bool) {
+        let number = match self.false_names.get(name) {
+            Some(number) => *number,
+            None if listed && self.false_names.len() < FALSE_NAMES_MAX => {
+                let number = self.seats.len() as u32;
+                self.seats.push(Seat::default());
+                self.false_names.insert(name.to_owned(), number);
+                number
+            }
+            None => return,
+        };
+        self.set_listed(by, number, listed);
+    }
+
     fn told(&mut self, at: Time, by: u32, event: &Event) {
         match event {
-            Event::Joined(change) => {
-                if let Some(about) = member(&change.member.name) {
-                    self.joined(at, by, about, change);
-                }
-            }
-            Event::Failed(change) => {
-                if let Some(about) = member(&change.member.name) {
-                    self.failed(at, by, about, change);
-                }
-            }
-            Event::Left(change) => {
-                if let Some(about) = member(&change.member.name) {
-                    self.set_listed(by, about, false);
-                }
-            }
+            Event::Joined(change) => match self.member(&change.member.name) {
+                Some(about) => self.joined(at, by, about, change),
+                None => self.listed_falsely(by, &change.member.name, true),
+            },
+            Event::Failed(change) => match self.member(&change.member.name) {
+                Some(about) => self.failed(at, by, about, change),
+                None => self.listed_falsely(by, &change.member.name, false),
+            },
+            Event::Left(change) => match self.member(&change.member.name) {
+                Some(about) => self.set_listed(by, about, false),
+                None => self.listed_falsely(by, &change.member.name, false),
+            },
             Event::Suspected(change) => {
-                if let Some(about) = member(&change.member.name) {
+                if let Some(about) = self.member(&change.member.name) {
                     self.suspected(at, by, about, change);
                 }
             }
             Event::Refuted(change) => {
-                if let Some(about) = member(&change.member.name) {
+                if let Some(about) = self.member(&change.member.name) {
                     self.logs.add(at, by, about, EntryKind::Refuted, || in_words(&change.cause));
                 }
             }
             Event::User(event) => {
                 let number = event.name.strip_prefix("lab-").and_then(|number| number.parse::<usize>().ok());
+                self.false_events += u64::from(number.is_none_or(|number| number >= self.sent));
                 let record = number.and_then(|number| self.events.get_mut(number));
                 if let Some(record) = record.filter(|_| self.seats[by as usize].is_up) {
                     record.delays.push(at.since(record.at).as_secs_f32());
@@ -484,12 +549,8 @@ impl Meter {
 }
 
 impl Observer for Meter {
-    fn started(&mut self, at: Time, process: ProcessId, _node: &Node) {
+    fn started(&mut self, at: Time, process: ProcessId, node: &Node) {
         let index = process.host.index();
-        while self.seats.len() <= index {
-            self.seats.push(Seat::default());
-            self.lists.push(vec![0; self.words].into());
-        }
         let member = index as u32;
         if let Some(crash) = self.seats[index].crash.take() {
             self.crashes[crash].unaware = Some(self.listed(member));
@@ -500,14 +561,25 @@ impl Observer for Meter {
         if process.life > 1 {
             self.logs.add(at, member, member, EntryKind::Up, || "its process started again".to_owned());
         }
+        if let Some(rules) = &mut self.rules {
+            rules.started(at, process, node);
+        }
     }
 
-    fn stopped(&mut self, at: Time, process: ProcessId, _ending: Ending) {
+    fn stopped(&mut self, at: Time, process: ProcessId, ending: Ending) {
         let member = process.host.index() as u32;
+        if ending == Ending::Stopped {
+            self.stopped += 1;
+            let why = || "it stopped, since most of the others took somebody else for the owner of its name";
+            self.logs.add(at, member, member, EntryKind::Down, || why().to_owned());
+        }
         self.set_up(member, false, at);
         self.clear_list(member);
         self.wronged.retain(|(by, about), _| *by != member && *about != member);
         self.running_queries.retain(|(by, _), _| *by != member);
+        if let Some(rules) = &mut self.rules {
+            rules.stopped(at, process, ending);
+        }
     }
 
     fn output(&mut self, at: Time, process: ProcessId, output: &Output) {
@@ -536,10 +608,22 @@ impl Observer for Meter {
             }
             _ => {}
         }
+        if let Some(rules) = &mut self.rules {
+            rules.output(at, process, output);
+            // Nobody here waits for the ends of commands, and nobody answers queries.
+            let (_, _) = (rules.take_finished(), rules.take_questions());
+        }
     }
 
     fn settled(&mut self, at: Time, process: ProcessId, node: &Node) {
         self.logs.look(at, process.host.index() as u32, node);
         self.look_for_agreement(at);
+        if let Some(rules) = &mut self.rules {
+            rules.settled(at, process, node);
+        }
+    }
+
+    fn halted(&self) -> bool {
+        self.rules.as_ref().is_some_and(Watch::halted)
     }
 }

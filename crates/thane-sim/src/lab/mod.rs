@@ -28,12 +28,14 @@ pub mod text;
 mod timeline;
 mod values;
 
-pub use fault::{FAULT_KINDS, Fault, FaultKind, Target};
+pub use fault::{FAULT_KINDS, Fault, FaultKind, Lies, Target};
 pub use gallery::{GALLERY, Named};
 pub use keys::{KEYS, Key};
 pub use measures::{Better, MEASURES, Measure, Unit};
 pub use play::{Progress, run};
-pub use report::{Agreement, Alarms, Crash, FaultMark, Queries, Report, Sample, Spread, Traffic};
+pub use report::{
+    Agreement, Alarms, BrokenRule, Crash, FaultMark, Lied, Queries, Report, Sample, Spread, Traffic,
+};
 pub use setup::{End, Load, NODES_MAX, Other, ReadFile, Setup, SetupError, Start};
 pub use statistics::{Summary, quantile};
 pub use study::{Comparison, Study, study};

@@ -12,9 +12,10 @@ use super::fault::{FaultKind, Target};
 use super::meter::{Doubtful, Meter, Seat, event_name};
 use super::report::{Alarms, FaultMark, Report, Sample};
 use super::setup::{End, Setup, SetupError, Start};
+use crate::check::Observation;
 use crate::network::FaultId;
 use crate::rng::SimRng;
-use crate::world::{Crash, HostId, World};
+use crate::world::{Crash, HostId, Observer as _, World};
 
 /// How long an application waits before it tries again to join.
 const RETRY_JOIN: Duration = Duration::from_secs(5);
@@ -110,6 +111,10 @@ struct Play<'a> {
     alarms: Alarms,
     marks: Vec<FaultMark>,
     samples: Vec<Sample>,
+    /// Members that have joined since, beyond the first ones.
+    joined: usize,
+    /// The hosts of byzantine peers.
+    liars: Vec<HostId>,
     /// Virtual time from one sample to the next.
     pitch: Duration,
     next_sample: Time,
@@ -139,7 +144,7 @@ impl Play<'_> {
     /// Runs to the end, or until somebody wants no more.
     fn go_on(&mut self, progress: &mut dyn FnMut(&Progress) -> bool) {
         let end = self.zero + self.setup.duration;
-        while self.world.now() < end && !self.interrupted {
+        while self.world.now() < end && !self.interrupted && !self.world.observer().halted() {
             let step_at = self.agenda.first_key_value().map_or(Time::NEVER, |((at, _), _)| *at);
             let until =
                 step_at.min(self.next_sample).min(self.next_second).min(self.world.now() + SLICE).min(end);
@@ -244,6 +249,9 @@ impl Play<'_> {
                 if let Some(link) = link {
                     self.world.end_fault(link);
                 }
+                for host in hosts.iter().filter(|host| self.liars.contains(host)) {
+                    self.world.end_byzantine_on(*host);
+                }
                 self.mended(self.setup.faults[fault].kind, &hosts, now);
                 let title = self.setup.faults[fault].title();
                 self.meter().changed(format!("end of {title}"), now);
@@ -281,6 +289,10 @@ impl Play<'_> {
 
     /// What is known of members' lines from now on, after the end of a fault of `hosts`.
     fn mended(&mut self, kind: FaultKind, hosts: &[HostId], now: Time) {
+        if matches!(kind, FaultKind::Byzantine { .. }) {
+            // Nothing was wrong with the members or with their lines.
+            return;
+        }
         for host in hosts {
             let seat = &mut self.meter().seats[host.index()];
             seat.impairments = seat.impairments.saturating_sub(1);
@@ -376,6 +388,8 @@ impl Play<'_> {
     fn take_away(&mut self, host: HostId, graceful: bool, crash: Crash, back: Option<Duration>) {
         let now = self.world.now();
         if graceful {
+            let (process, name) = (self.world.process(host), self.world.name(host).to_owned());
+            self.meter().show(now, process, || Observation::Dismissing { name });
             self.meter().leaving(host.0, now);
             // A node that is leaving already goes on with that.
             let _refused = self.world.leave(host);
@@ -393,6 +407,9 @@ impl Play<'_> {
         if let Some(&host) = self.pick(&Target::Count(1)).first() {
             let number = self.meter().sending(now);
             let (name, payload) = (event_name(number), self.payload.clone());
+            let process = self.world.process(host);
+            let sent = (name.clone(), payload.clone());
+            self.meter().show(now, process, || Observation::Sending { name: sent.0, payload: sent.1.into() });
             // Over the limit of this setup's nodes, nothing is sent, and the report shows that nobody got it.
             let _refused = self.world.command(host, |node, now| node.user_event(now, &name, &payload, false));
         }
@@ -422,4 +439,41 @@ impl Play<'_> {
 fn is_impaired(seat: &Seat, at: Time) -> bool {
     let recently = |until: Option<Time>| until.is_some_and(|until| at.since(until) < TROUBLE_HANGS_OVER);
     seat.impairments > 0 || recently(seat.paused_until) || recently(seat.impaired_until)
+}
+
+#[cfg(test)]
+mod tests {
+    use thane_core::{Event, Output};
+
+    use super::*;
+    use crate::sabotage::Saboteur;
+    use crate::world::ProcessId;
+
+    /// Tells its application each user event twice.
+    #[derive(Debug)]
+    struct Repeats;
+
+    impl Saboteur for Repeats {
+        fn puts_out(&mut self, _: Time, _: ProcessId, output: Output) -> Vec<Output> {
+            let is_event = matches!(output, Output::Event(Event::User(_)));
+            if is_event { vec![output.clone(), output] } else { vec![output] }
+        }
+    }
+
+    #[test]
+    fn a_rule_that_is_broken_ends_the_run_and_is_told() {
+        for (rules, broken) in [(true, true), (false, false)] {
+            let setup = format!("nodes=5, events=1, duration=30s, rules={rules}");
+            let setup = Setup::parse(&setup).unwrap_or_else(|wrong| panic!("{wrong}"));
+            let mut play = Play::new(&setup, 1);
+            play.form(&mut |_| true);
+            play.world.sabotage(HostId(2), Repeats);
+            play.go_on(&mut |_| true);
+            let report = play.finish();
+            assert_eq!(report.seconds < 20.0, broken, "{} s", report.seconds);
+            let told = report.broken_rule.map(|it| (it.member, it.rule));
+            let rule = "each process delivers each user event at most once".to_owned();
+            assert_eq!(told, broken.then(|| ("node-3".to_owned(), rule)));
+        }
+    }
 }

@@ -42,6 +42,38 @@ pub struct Report {
     pub faults: Vec<FaultMark>,
     /// The suspicions of one member, if any member was suspected.
     pub timeline: Option<Timeline>,
+    /// What byzantine peers did, if there were any.
+    pub lies: Option<Lied>,
+    /// The first rule of the protocol that was broken; the run ended there. `null` where none was, or rules were not looked at.
+    pub broken_rule: Option<BrokenRule>,
+}
+
+/// What byzantine peers sent, and what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Lied {
+    /// Messages that they sent, in packets and over streams.
+    pub sent: u64,
+    /// Packets and messages that members refused: what cannot be read, or makes no sense.
+    pub refused: u64,
+    /// Names that never were, and that some member listed.
+    pub false_names: usize,
+    /// User events that nobody sent, and that were delivered, each counted at each member.
+    pub false_events: u64,
+    /// Members that stopped since most of the others took somebody else for the owner of their name.
+    pub stopped: u64,
+}
+
+/// A rule of the protocol that was broken.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BrokenRule {
+    /// When.
+    pub at: f64,
+    /// The member that broke it.
+    pub member: String,
+    /// The rule, as a sentence.
+    pub rule: String,
+    /// What broke it.
+    pub what: String,
 }
 
 /// A process that ended without a word, and who noticed when.

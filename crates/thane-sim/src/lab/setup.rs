@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::fault::{Fault, FaultKind, Target};
 use super::gallery;
 use super::keys::{self, FAULTS, KEYS, Key, OTHER};
+use crate::byzantine::can_forge;
 use crate::network::{Quality, Topology};
 use crate::span;
 
@@ -92,6 +93,8 @@ pub struct Setup {
     pub start: Start,
     /// Whether members keep a snapshot, with which they start again.
     pub snapshots: bool,
+    /// Whether every step is held against the rules of the protocol.
+    pub rules: bool,
     /// How far their clocks go wrong at most, as a share of the time: 0.01 is a second in a hundred.
     pub clock_drift: f64,
     /// What goes wrong.
@@ -137,6 +140,7 @@ impl Default for Setup {
             topology: Topology::Flat,
             start: Start::Formed,
             snapshots: false,
+            rules: false,
             clock_drift: 0.0,
             faults: Vec::new(),
             load: Load {
@@ -382,7 +386,7 @@ impl Setup {
         let wrong = |what: String| Err(SetupError(what));
         let (nodes, known) = (self.nodes, self.nodes + self.joining());
         match fault.target {
-            _ if fault.kind == FaultKind::Join => {}
+            _ if fault.kind.brings_hosts() => {}
             Target::Count(count) if count > nodes => {
                 return wrong(format!("'{fault}' hits {count} of {nodes} nodes"));
             }
@@ -397,10 +401,30 @@ impl Setup {
         if fault.kind.is_of_disks() && !self.snapshots {
             return wrong(format!("'{fault}' means nothing to members without files; set snapshots=true"));
         }
+        if let FaultKind::Byzantine { has_key: false, .. } = fault.kind
+            && self.config.keyring.is_empty()
+        {
+            return wrong(format!("'{fault}': there is no key that it could be without; set encrypted=true"));
+        }
         if fault.at >= self.duration {
             return wrong(format!("'{fault}' begins after the end at {}", span::text(self.duration)));
         }
         Ok(())
+    }
+
+    /// How many byzantine peers there will be.
+    pub(super) fn liars(&self) -> usize {
+        let liars = self.faults.iter().filter(|fault| matches!(fault.kind, FaultKind::Byzantine { .. }));
+        liars.map(|fault| fault.target.count(self.nodes)).sum()
+    }
+
+    /// Whether there will be byzantine peers whose lies members believe.
+    pub(super) fn is_forged(&self) -> bool {
+        let encrypted = !self.config.keyring.is_empty();
+        self.faults.iter().any(|fault| match fault.kind {
+            FaultKind::Byzantine { lies, has_key } => can_forge(has_key, encrypted, lies.kinds()),
+            _ => false,
+        })
     }
 
     /// How many join beyond the first ones.

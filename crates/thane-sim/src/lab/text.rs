@@ -1,6 +1,7 @@
 //! A study as text for a terminal.
 
 use super::measures::{Better, MEASURES, Measure, seconds};
+use super::report::{Lied, Report};
 use super::statistics::Summary;
 use super::study::{Comparison, Study};
 
@@ -41,6 +42,23 @@ pub fn findings(study: &Study) -> Vec<String> {
             format!("Of {number}, {missed} did not reach every member that was there.")
         });
     }
+    told.extend(of_lies(reports));
+    if study.setup.rules {
+        let mut broken = reports.iter().filter_map(|it| Some((it.seed, it.broken_rule.as_ref()?)));
+        told.push(match broken.next() {
+            None if study.setup.is_forged() => {
+                "Every rule of the protocol that holds in such company was kept.".to_owned()
+            }
+            None => "Every rule of the protocol was kept.".to_owned(),
+            Some((seed, it)) => format!(
+                "A rule of the protocol was broken (seed {seed}, after {}, at {}): {}. The rule: {}.",
+                seconds(it.at),
+                it.member,
+                it.what,
+                it.rule
+            ),
+        });
+    }
     let open = reports.iter().flat_map(|report| &report.agreements).filter(|it| it.after.is_none());
     let mut never: Vec<&str> = open.map(|it| it.what.as_str()).collect();
     never.dedup();
@@ -52,6 +70,35 @@ pub fn findings(study: &Study) -> Vec<String> {
         told.push("It was stopped before its end.".to_owned());
     }
     told
+}
+
+/// What byzantine peers achieved.
+fn of_lies(reports: &[Report]) -> Option<String> {
+    let lies: Vec<_> = reports.iter().filter_map(|report| report.lies).collect();
+    if lies.is_empty() {
+        return None;
+    }
+    let sum = |of: fn(&Lied) -> u64| lies.iter().map(of).sum::<u64>();
+    let sent = counted(sum(|it| it.sent), "message of byzantine peers", "messages of byzantine peers");
+    let mut came = Vec::new();
+    for (count, one, more) in [
+        (
+            sum(|it| it.false_names as u64),
+            "name was listed that never was",
+            "names were listed that never were",
+        ),
+        (sum(|it| it.false_events), "false user event was delivered", "false user events were delivered"),
+        (sum(|it| it.stopped), "member lost its name and stopped", "members lost their names and stopped"),
+    ] {
+        if count > 0 {
+            came.push(counted(count, one, more));
+        }
+    }
+    Some(if came.is_empty() {
+        format!("Of {sent} none made a member list a false name, deliver a false event or stop.")
+    } else {
+        format!("By {sent}, {}.", came.join(", "))
+    })
 }
 
 fn counted(number: u64, one: &str, more: &str) -> String {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use thane_core::{Cause, Node, Time};
 
-use super::setup::{index_of, name_of};
+use super::setup::name_of;
 
 /// Suspicions are kept of this many members.
 const MEMBERS_MAX: usize = 48;
@@ -202,9 +202,4 @@ pub(super) fn in_words(cause: &Cause) -> String {
         Cause::Announced { incarnation, .. } => format!("it answers with incarnation {incarnation}"),
         other => format!("{other:?}"),
     }
-}
-
-/// The index of the member of this name, if it is one of ours.
-pub(super) fn member(name: &str) -> Option<u32> {
-    index_of(name).and_then(|index| u32::try_from(index).ok())
 }

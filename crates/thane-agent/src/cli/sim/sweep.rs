@@ -5,7 +5,7 @@ use std::thread::available_parallelism;
 
 use thane_sim::Scenario;
 use thane_sim::shrink::shrink;
-use thane_sim::sweep::{seeds, sweep};
+use thane_sim::sweep::{News, seeds, sweep};
 
 use super::asked::{count, no_arguments, none_of, number};
 use crate::cli::progress::Progress;
@@ -48,8 +48,13 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
         "{count} seeds from the number {base}: thane sim sweep -seeds {count} -base {base}"
     ))?;
     let progress = Progress::start(&format!("0 of {count} runs"));
-    let summary = sweep(&seeds(base, count), threads, |done, _failure| {
-        progress.note(&format!("{done} of {count} runs"));
+    let summary = sweep(&seeds(base, count), threads, |news| match news {
+        News::Done(done) => progress.note(&format!("{done} of {count} runs")),
+        News::Failed(failure) => {
+            progress.clear();
+            // If nobody reads it any more, the lines in the end will fail as well.
+            _ = Output::stdout().line(&at_once(failure));
+        }
     });
     drop(progress);
     output.line(&summary.to_string())?;
@@ -69,6 +74,14 @@ pub(super) fn run(parsed: &Parsed, output: &mut Output) -> Result<(), Failure> {
     }
 }
 
+/// What is told of a failure before it is made small, which may take long.
+fn at_once(failure: &thane_sim::Failure) -> String {
+    let (seed, at, cause) = (failure.scenario.parameters.seed, failure.at, &failure.cause);
+    format!(
+        "seed {seed} FAILED at {at}: {cause}\n  again: thane sim sweep -seed {seed}\n  It is made smaller now."
+    )
+}
+
 /// One seed, with all that was drawn from it.
 fn one(seed: u64, output: &mut Output) -> Result<(), Failure> {
     let scenario = Scenario::draw(seed);
@@ -80,6 +93,7 @@ fn one(seed: u64, output: &mut Output) -> Result<(), Failure> {
             Ok(())
         }
         Err(failure) => {
+            output.line(&at_once(&failure))?;
             output.line(&shrink(failure, &|_| {}).to_string())?;
             Err(Failure::Aside(format!("Seed {seed} broke a rule.")))
         }

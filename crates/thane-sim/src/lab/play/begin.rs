@@ -3,26 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use thane_core::Time;
+use thane_core::{Config, Time};
 
 use super::{MARKS_MAX, Play, Progress, SLICE, Step};
+use crate::byzantine::Byzantine;
 use crate::clock::Clock;
 use crate::disk::DiskFault;
-use crate::lab::fault::{Fault, FaultKind};
+use crate::lab::fault::{Fault, FaultKind, LIES_EVERY, Lies};
 use crate::lab::meter::Meter;
 use crate::lab::report::{Alarms, FaultMark};
 use crate::lab::setup::{Setup, Start};
 use crate::network::{Effect, FaultId, Hosts, Latency, LinkFault, Loss, Quality};
 use crate::rng::SimRng;
-use crate::world::{Crash, HostId, World};
+use crate::world::{Crash, HostId, Observer as _, World};
 
 /// How long the gossip may take at most to come to rest before the clock starts.
 const FORMING_MAX: Duration = Duration::from_secs(60);
 
 impl<'a> Play<'a> {
     pub(super) fn new(setup: &'a Setup, seed: u64) -> Self {
-        let watch = setup.watch.map(|number| number as u32 - 1);
-        let meter = Meter::new(setup.nodes + setup.joining(), watch);
+        let meter = Meter::new(setup);
         let mut world = World::observed(seed, setup.quality.clone(), meter);
         world.network_mut().topology = setup.topology.clone();
         let mut rng = SimRng::new(seed, "lab", 0);
@@ -40,6 +40,8 @@ impl<'a> Play<'a> {
             alarms: Alarms::default(),
             marks: Vec::new(),
             samples: Vec::new(),
+            joined: 0,
+            liars: Vec::new(),
             pitch: SLICE,
             next_sample: Time::ZERO + SLICE,
             next_second: Time::ZERO + Duration::from_secs(1),
@@ -110,7 +112,7 @@ impl<'a> Play<'a> {
         self.world.start_as_cluster(&hosts);
         // Everybody still passes on what everybody knows; that is not what is measured.
         let mut go_on = progress(&self.how_far(true));
-        while go_on && self.world.now() < Time::ZERO + FORMING_MAX {
+        while go_on && !self.world.observer().halted() && self.world.now() < Time::ZERO + FORMING_MAX {
             self.world.run_for(Duration::from_secs(1));
             go_on = progress(&self.how_far(true));
             let is_quiet =
@@ -134,7 +136,7 @@ impl<'a> Play<'a> {
     pub(super) fn begin(&mut self, number: usize) {
         let fault = &self.setup.faults[number];
         let now = self.world.now();
-        let hosts = if fault.kind == FaultKind::Join { Vec::new() } else { self.pick(&fault.target) };
+        let hosts = if fault.kind.brings_hosts() { Vec::new() } else { self.pick(&fault.target) };
         self.mark(fault, now);
         match fault.kind {
             FaultKind::Crash | FaultKind::PowerLoss | FaultKind::Leave => {
@@ -164,10 +166,14 @@ impl<'a> Play<'a> {
             FaultKind::Join => {
                 self.meter().changed(fault.title(), now);
                 for _ in 0..fault.target.count(self.setup.nodes) {
-                    let host = self.add_host();
+                    let index = self.setup.nodes + self.joined;
+                    self.joined += 1;
+                    let there = self.world.hosts().nth(index);
+                    let host = there.unwrap_or_else(|| self.add_host());
                     self.start(host, false);
                 }
             }
+            FaultKind::Byzantine { lies, has_key } => self.let_lie(number, lies, has_key),
             FaultKind::Partition
             | FaultKind::Flapping
             | FaultKind::Deaf
@@ -175,9 +181,36 @@ impl<'a> Play<'a> {
             | FaultKind::Loss(_)
             | FaultKind::Delay(_) => self.impair(number, hosts),
         }
-        if let Some(every) = fault.every.filter(|_| fault.kind != FaultKind::Flapping) {
+        if let Some(every) = fault.every.filter(|_| !fault.kind.has_own_beat()) {
             self.plan(now + every, Step::Fault(number));
         }
+    }
+
+    /// Hosts appear on which somebody lies.
+    fn let_lie(&mut self, number: usize, lies: Lies, has_key: bool) {
+        let fault = &self.setup.faults[number];
+        // Members have the numbers of their hosts, so those that are still to join have theirs first.
+        while self.world.hosts().count() < self.setup.nodes + self.setup.joining() {
+            self.add_host();
+        }
+        let pace = fault.every.unwrap_or(LIES_EVERY);
+        let span = fault.lasting.unwrap_or(self.setup.duration).as_secs_f64();
+        // So many that their end is that of the fault.
+        let messages = (2.0 * span / pace.as_secs_f64()).ceil() as u32 + 1;
+        let what = Byzantine { pace, messages, has_key, lies: lies.kinds().collect() };
+        let mut hosts = Vec::new();
+        for _ in 0..fault.target.count(self.setup.nodes) {
+            if what.can_forge(!self.setup.config.keyring.is_empty()) {
+                self.meter().expect_forgery(messages as usize);
+            }
+            let name = format!("liar-{}", self.liars.len() + 1);
+            let advertise = self.world.next_addr();
+            let config = Config { name, advertise, ..self.setup.config.clone() };
+            let host = self.world.add_byzantine(config, what.clone());
+            self.liars.push(host);
+            hosts.push(host);
+        }
+        self.mend_later(number, hosts, None);
     }
 
     /// A fault of the ways from and to these hosts.

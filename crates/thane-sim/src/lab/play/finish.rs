@@ -4,7 +4,7 @@ use thane_core::Time;
 
 use super::Play;
 use crate::lab::meter::{CrashRecord, Meter};
-use crate::lab::report::{Agreement, Alarms, Crash, Queries, Report, Spread, Traffic};
+use crate::lab::report::{Agreement, Alarms, BrokenRule, Crash, Lied, Queries, Report, Spread, Traffic};
 use crate::lab::setup::name_of;
 use crate::lab::statistics::quantile;
 
@@ -19,6 +19,8 @@ impl Play<'_> {
         let trace = format!("{:016x}", self.world.trace_hash().value());
         let crashes = crashes(self.meter(), zero);
         let alarms = self.all_alarms();
+        let lies = self.lied();
+        let broken_rule = self.broken_rule();
         let traffic = self.traffic(seconds);
         let meter = self.meter();
         let events = meter.events.iter_mut().map(|record| {
@@ -58,7 +60,37 @@ impl Play<'_> {
             samples: self.samples,
             faults: self.marks,
             timeline,
+            lies,
+            broken_rule,
         }
+    }
+
+    fn lied(&self) -> Option<Lied> {
+        if self.liars.is_empty() {
+            return None;
+        }
+        let refused = |host| {
+            let counters = self.world.node(host).map(thane_core::Node::counters);
+            counters.map_or(0, |it| it.packets_dropped + it.messages_dropped)
+        };
+        let (tally, meter) = (self.world.tally(), self.world.observer());
+        Some(Lied {
+            sent: tally.lies_malformed + tally.lies_replayed + tally.lies_forged + tally.lies_impersonating,
+            refused: self.world.hosts().map(refused).sum(),
+            false_names: meter.false_names(),
+            false_events: meter.false_events,
+            stopped: meter.stopped,
+        })
+    }
+
+    fn broken_rule(&self) -> Option<BrokenRule> {
+        let broken = self.world.observer().rules.as_ref()?.violation()?;
+        Some(BrokenRule {
+            at: broken.at.since(self.zero).as_secs_f64(),
+            member: name_of(broken.process.host.index()),
+            rule: broken.rule.to_owned(),
+            what: broken.what.clone(),
+        })
     }
 
     fn all_alarms(&mut self) -> Alarms {
