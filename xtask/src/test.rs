@@ -152,7 +152,10 @@ impl Tally {
             format!("NOT RUN, for the client `{}` could not be installed: {}", one.client, one.test)
         }));
         self.remarks.extend(counted.failures.iter().map(|failure| format!("FAILED: test {}", failure.test)));
-        if !succeeded && counted.failed == 0 && unlucky.is_empty() {
+        for target in &counted.cut_short {
+            self.count(&format!("the tests of `{target}`, which ended before they were over"), false);
+        }
+        if !succeeded && counted.failed == 0 && counted.cut_short.is_empty() && unlucky.is_empty() {
             self.count("building or running the tests", false);
         }
         if !not_run.is_empty() {
@@ -195,6 +198,8 @@ struct Counted {
     failed: usize,
     ignored: usize,
     failures: Vec<Failure>,
+    /// Test binaries that ended before their tests were over, as a crash of the whole process ends them.
+    cut_short: Vec<String>,
 }
 
 /// A test that failed.
@@ -220,8 +225,13 @@ impl Counted {
             self.failures.push(Failure { test: name.to_owned(), target: Vec::new() });
         }
         if let Some(target) = line.strip_prefix(RERUN).and_then(|rest| rest.strip_suffix('`')) {
+            let mut is_explained = false;
             for failure in self.failures.iter_mut().filter(|failure| failure.target.is_empty()) {
                 failure.target = target.split(' ').map(str::to_owned).collect();
+                is_explained = true;
+            }
+            if !is_explained {
+                self.cut_short.push(target.to_owned());
             }
         }
         let Some(result) = line.strip_prefix("test result: ") else { return };
@@ -280,7 +290,7 @@ mod tests {
             counted.add(line);
         }
         let failures = vec![failure("a::c", &[])];
-        assert_eq!(counted, Counted { passed: 41, failed: 1, ignored: 3, failures });
+        assert_eq!(counted, Counted { passed: 41, failed: 1, ignored: 3, failures, ..Counted::default() });
     }
 
     #[test]
@@ -292,6 +302,7 @@ mod tests {
             "error: test failed, to rerun pass `-p thane-agent --test peers`",
             "test c ... FAILED",
             "error: test failed, to rerun pass `-p thane-core --lib`",
+            "error: test failed, to rerun pass `-p thane --test nodes`",
             "test d ... FAILED",
         ] {
             counted.add(line);
@@ -302,6 +313,7 @@ mod tests {
             failure("d", &[]),
         ];
         assert_eq!(counted.failures, expected);
+        assert_eq!(counted.cut_short, ["-p thane --test nodes"], "it names no test that failed");
         assert_eq!(expected.map(|failure| failure.may_be_bad_luck()), [true, false, false]);
     }
 
