@@ -83,7 +83,9 @@ pub use input::{Answer, Input};
 pub use interner::Interner;
 pub use measure::{Measure, Measurement, Measurements};
 pub use member::{Member, State, Status, Versions};
-pub use networks::{NETWORK_NAME_BYTES_MAX, NETWORKS_MAX, NETWORKS_TAG, Network, announced_tags};
+pub use networks::{
+    NETWORK_NAME_BYTES_MAX, NETWORKS_MAX, NETWORKS_TAG, Network, announced_tags, shared_network,
+};
 pub use node::{DroppedPacket, Evidence, LifeState, Node, Occupancy, Prune, Replay, StreamFailure};
 pub use notice::{Layer, Level, Notice};
 pub use output::{

@@ -69,6 +69,18 @@ pub(crate) fn route<'a>(own: &'a [Network], meta: &[u8]) -> Option<(&'a str, Soc
     })
 }
 
+/// Over which network, and at which address there, the member that announces the tags `from` sends to the one that announces `to`, if both
+/// are on one: the first of its own that the other is on as well.
+pub fn shared_network(from: &[u8], to: &[u8]) -> Option<(String, SocketAddr)> {
+    let own = str::from_utf8(tags::raw_value(from, NETWORKS_TAG)?).ok()?;
+    let own = own.split(',').take(NETWORKS_MAX).filter_map(|entry| {
+        let (name, addr) = entry.split_once('=')?;
+        Some(Network { name: name.to_owned(), addr: addr.parse().ok()? })
+    });
+    let own: Vec<Network> = own.collect();
+    route(&own, to).map(|(name, addr)| (name.to_owned(), addr))
+}
+
 /// Whether an address is that of one machine, in either form of an IPv4 address.
 pub(crate) fn is_reachable(addr: SocketAddr) -> bool {
     let ip = addr.ip().to_canonical();
@@ -134,6 +146,11 @@ mod tests {
             let found = route(std::slice::from_ref(network), &encoded);
             assert_eq!(found, Some((&*network.name, network.addr)));
         }
+        let other = meta("six=[fd00::2]:7,lan=10.0.0.2:7");
+        let found = shared_network(&encoded, &other);
+        assert_eq!(found, Some(("lan".to_owned(), "10.0.0.2:7".parse().unwrap())));
+        assert_eq!(shared_network(&[], &other), None);
+        assert_eq!(shared_network(&encoded, &meta("dmz=10.0.0.2:7")), None);
         assert_eq!(announced_tags(&tags, &[]), tags, "one that was set by hand stays");
     }
 

@@ -59,6 +59,8 @@ fn explanation() -> Explanation {
         now_ns: 1_700_000_001_000_000_000,
         name: "d".to_owned(),
         addr: "[::1]:7946".to_owned(),
+        reached_at: "10.9.0.4:7946".to_owned(),
+        network: "site".to_owned(),
         status: "failed".to_owned(),
         state: "dead".to_owned(),
         since_ns: -5,

@@ -82,7 +82,7 @@ pub use thane_core::{
     KeyError, KeyReport, Keyring, LastAnswer, Layer, Level, LifeState, Measure, Measurement, Measurements,
     Member, MemberEventKind, NAME_BYTES_MAX, NETWORKS_MAX, NETWORKS_TAG, Network, Notice, Path, Pattern,
     PatternError, Periods, ProbeFailure, Prune, Relay, Replay, State, Stats, Status, StopReason, Tags,
-    TcpProbe, Time, USER_EVENT_BYTES_MAX, UserEvent, Versions, Veto, announced_tags,
+    TcpProbe, Time, USER_EVENT_BYTES_MAX, UserEvent, Versions, Veto, announced_tags, shared_network,
 };
 
 /// Recordings of nodes ([`Builder::record`]), to read and to play again. What they hold is in the core's terms.

@@ -71,6 +71,10 @@ fn as_text(why: &Explanation, zone: &TimeZone, width: usize) -> String {
     let (name, addr, agent) = (&why.name, &why.addr, &why.agent);
     let since = format!("since {} ({} ago)", clock(why.since_ns), ago(why.since_ns, why.now_ns));
     let mut lines = vec![wrap(&format!("{name} ({addr}) is {state} {since}, as {agent} sees it."), width, 0)];
+    if !why.network.is_empty() {
+        let (at, network) = (&why.reached_at, &why.network);
+        lines.push(wrap(&format!("{agent} reaches it at {at}, on network {network}."), width, 0));
+    }
     if let Some(verdict) = why.verdict_ns {
         let left = ago(why.now_ns, verdict);
         lines.push(wrap(&format!("Unless it refutes, it is declared failed within {left}."), width, 0));
@@ -164,7 +168,12 @@ pub(super) struct Document<'a> {
 #[derive(Serialize)]
 struct MemberEntry<'a> {
     name: &'a str,
+    /// The address that it announces.
     addr: &'a str,
+    /// Where the agent sends to it: on a network that both are on, or else the same.
+    reached_at: &'a str,
+    /// That network.
+    network: Option<&'a str>,
     status: &'a str,
     state: &'a str,
     since: String,
@@ -217,6 +226,8 @@ impl<'a> Document<'a> {
             member: MemberEntry {
                 name: &why.name,
                 addr: &why.addr,
+                reached_at: if why.reached_at.is_empty() { &why.addr } else { &why.reached_at },
+                network: (!why.network.is_empty()).then_some(&why.network),
                 status: &why.status,
                 state: &why.state,
                 since: utc(why.since_ns),

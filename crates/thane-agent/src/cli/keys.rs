@@ -148,25 +148,51 @@ fn absent_note(absent: &[String], words: &Words) -> String {
 }
 
 fn perform(client: &mut Client, action: KeyAction<'_>) -> Reported {
-    if let KeyAction::Use(key) = action
-        // Thane's agents refuse by themselves, and name those that lack the key.
-        && !client.is_thane()
-    {
+    let refusal: Option<fn(&KeyReply, &str) -> Option<String>> = match action {
+        // Thane's agents refuse by themselves, and name the members that it is about.
+        _ if client.is_thane() => None,
+        KeyAction::Use(_) => Some(would_lock_out),
+        KeyAction::Remove(_) => Some(would_deafen),
+        KeyAction::Install(_) | KeyAction::List => None,
+    };
+    if let (Some(refusal), KeyAction::Use(key) | KeyAction::Remove(key)) = (refusal, &action) {
         let (report, _error) = client.keys(KeyAction::List)?;
-        if let Some(refusal) = would_lock_out(&report, key) {
+        // Line breaks, which Serf's agents skip, are not in its lists.
+        let key: String = key.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+        if let Some(refusal) = refusal(&report, &key) {
             return Ok((KeyReply::default(), Some(refusal)));
         }
     }
     client.keys(action)
 }
 
+/// Why the key is not to be removed: some live members are silent, or have no other that all have, so that they must be sealing with this one or
+/// with one that others cannot read. Who seals with what, Serf's lists do not say: a key that somebody seals with although all have
+/// another goes unnoticed.
+fn would_deafen(report: &KeyReply, key: &str) -> Option<String> {
+    let KeyReply { nodes, responses, .. } = *report;
+    if responses < nodes {
+        let silent = nodes - responses;
+        return Some(format!(
+            "{silent} of {nodes} live members did not answer and may seal with the key; nothing was changed"
+        ));
+    }
+    let keys = report.keys.as_ref()?;
+    // A key that nobody has does no harm, and the members say so themselves.
+    let is_there = keys.get(key).is_some_and(|count| *count > 0);
+    let has_successor = keys.iter().any(|(other, count)| other != key && *count >= nodes);
+    (is_there && !has_successor).then(|| {
+        format!(
+            "no other key is known to be on all {nodes} live members, so some may seal with this one; nothing was changed"
+        )
+    })
+}
+
 /// Why the key is not to be used: some live members lack it, or are silent and may lack it. Serf's agents would go on, and cut
 /// these off. If all have answered and nobody has the key, no harm is done, and the refusal is left to the members.
 fn would_lock_out(report: &KeyReply, key: &str) -> Option<String> {
     let KeyReply { nodes, responses, .. } = *report;
-    // Line breaks, which Serf's agents skip, are not in its lists.
-    let key: String = key.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-    let having = report.keys.as_ref().and_then(|keys| keys.get(&key)).copied().unwrap_or(0);
+    let having = report.keys.as_ref().and_then(|keys| keys.get(key)).copied().unwrap_or(0);
     if having >= nodes || (having == 0 && responses >= nodes) {
         return None;
     }
@@ -212,6 +238,8 @@ fn hint(error: &RpcError) -> String {
     let RpcError::Agent(text) = error else { return "Look at the agent's log.".to_owned() };
     let words = if text.contains("base64") {
         "A key is 16, 24 or 32 bytes in base64; 'thane keygen' makes one."
+    } else if text.contains("seal with") {
+        "Install another key on all and use it first; 'thane keys -list' counts who has which, 'thane reachability' who answers."
     } else if text.contains("have the key") {
         "Install the key on all first; 'thane keys -list' counts who has it, 'thane reachability' who answers."
     } else if text.contains("nodes reported success") {
@@ -268,7 +296,22 @@ mod tests {
     /// What a list of three members says of the key `k`.
     fn refusal(having: u64, responses: u64) -> Option<String> {
         let keys = Some(BTreeMap::from([("k".to_owned(), having), ("other".to_owned(), responses)]));
-        would_lock_out(&KeyReply { keys, nodes: 3, responses, ..KeyReply::default() }, "k\n")
+        would_lock_out(&KeyReply { keys, nodes: 3, responses, ..KeyReply::default() }, "k")
+    }
+
+    #[test]
+    fn a_key_without_a_successor_everywhere_is_not_removed() {
+        let refusal = |k: u64, other: u64, responses: u64| {
+            let keys = Some(BTreeMap::from([("k".to_owned(), k), ("other".to_owned(), other)]));
+            would_deafen(&KeyReply { keys, nodes: 3, responses, ..KeyReply::default() }, "k")
+        };
+        assert_eq!(refusal(3, 3, 3), None);
+        assert_eq!(refusal(1, 3, 3), None);
+        assert_eq!(refusal(0, 2, 3), None, "the members refuse it themselves");
+        let words = |text: Option<String>| text.expect("a refusal");
+        assert!(words(refusal(3, 2, 3)).starts_with("no other key is known to be on all 3 live members, "));
+        assert!(words(refusal(3, 0, 3)).starts_with("no other key is known to be on all 3 live members, "));
+        assert!(words(refusal(2, 2, 2)).starts_with("1 of 3 live members did not answer "));
     }
 
     #[test]

@@ -57,6 +57,9 @@ impl Known {
             return Err(unknown(name, members));
         };
         let people = People::new(agent, members);
+        let own_tags = members.iter().find(|it| it.name.as_ref() == agent.as_str()).map(|own| &own.meta[..]);
+        let network =
+            own_tags.filter(|_| name != agent).and_then(|own| thane::shared_network(own, &member.meta));
         let answered = answered.as_ref().map(|answer| Answered {
             at_ns: clock.unix_ns(answer.at),
             rtt_ns: answer.rtt.map(span_ns),
@@ -68,6 +71,9 @@ impl Known {
             now_ns: clock.unix_now_ns,
             name: name.to_owned(),
             addr: member.addr.to_string(),
+            reached_at: member.reached_at().to_string(),
+            // A tag that was set by hand is no network that is used.
+            network: network.filter(|(_, at)| *at == member.reached_at()).map(|it| it.0).unwrap_or_default(),
             status: member.status.to_string(),
             state: member.state.to_string(),
             since_ns: clock.unix_ns(member.state_since),

@@ -5,7 +5,6 @@
 //! member suspect. Lifeguard stretches the deadline by our own health and has the relays say when they hear nothing either.
 //! Source: memberlist `state.go`, probeNode.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -57,7 +56,6 @@ pub(super) struct Probe {
     unsendable: bool,
     relays: Vec<(SocketAddr, Relay)>,
     nacks_expected: u32,
-    nacks_from: BTreeSet<SocketAddr>,
     tcp: TcpProbe,
     tcp_answered: bool,
     /// For its two stages: a probe that is answered needs no waking.
@@ -65,6 +63,11 @@ pub(super) struct Probe {
 }
 
 impl Probe {
+    /// Relays that have said that they heard nothing.
+    fn nacks(&self) -> u32 {
+        self.relays.iter().filter(|(_, relay)| relay.nacked).count() as u32
+    }
+
     pub(super) fn check_invariants(&self) {
         assert!(self.nacks_expected as usize <= self.relays.len(), "nacks are expected only of relays");
         assert!(self.sent <= self.deadline, "a probe ends after it began");
@@ -129,7 +132,6 @@ impl Node {
             unsendable: false,
             relays: Vec::new(),
             nacks_expected: 0,
-            nacks_from: BTreeSet::new(),
             tcp: TcpProbe::NotTried,
             tcp_answered: false,
             timers,
@@ -287,23 +289,17 @@ impl Node {
         self.probe_over(&probe);
     }
 
-    /// A relay heard nothing either: our own network is fine. Each sender counts once, and never more than were asked.
+    /// A relay heard nothing either: our own network is fine. Only who was asked for it counts, and once.
     pub(super) fn nack_arrived(&mut self, from: SocketAddr, seq: u32) {
         if let Some(probe) = &mut self.prober.current
             && probe.seq == seq
-            && probe.nacks_from.len() < probe.nacks_expected as usize
         {
-            let news = probe.nacks_from.insert(from);
-            if let Some((_, relay)) = probe.relays.iter_mut().find(|(asked_at, _)| *asked_at == from) {
-                relay.nacked = true;
-            }
+            let asked = |(at, relay): &&mut (SocketAddr, Relay)| *at == from && relay.asked_to_nack;
+            let Some((_, relay)) = probe.relays.iter_mut().find(asked) else { return };
+            let news = !std::mem::replace(&mut relay.nacked, true);
             // Two others hear us and not the member: where silence counts, more of it would say no more, however unwell we felt before.
             let soon = self.now + self.config.probe_timeout / 20;
-            if news
-                && probe.nacks_from.len() == 2
-                && self.config.detector.silent_witnesses
-                && soon < probe.deadline
-            {
+            if news && probe.nacks() == 2 && self.config.detector.silent_witnesses && soon < probe.deadline {
                 probe.deadline = soon;
                 self.timers.cancel(probe.timers[1]);
                 probe.timers[1] = self.timers.set(soon, Timer::ProbeDeadline { seq });
@@ -377,7 +373,7 @@ impl Node {
 
     fn probe_failed(&mut self, probe: &Probe) {
         self.counters.probes_failed += 1;
-        let nacks = probe.nacks_from.len() as u32;
+        let nacks = probe.nacks();
         let refused = probe.tcp == TcpProbe::Refused && self.config.detector.refusals;
         let missing = if refused {
             // Its machine answered us: our own network is fine.

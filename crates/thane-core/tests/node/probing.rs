@@ -263,6 +263,24 @@ fn one_relay_cannot_speak_for_all() {
 }
 
 #[test]
+fn nobody_but_those_who_were_asked_says_that_our_network_is_fine() {
+    let mut bench = knowing(prober(), &[VERSIONS; 6]);
+    let (target, seq) = next_ping(&mut bench);
+    bench.run(ms(500));
+    let relays: Vec<SocketAddr> = asked(&mut bench).iter().map(|(relay, ..)| *relay).collect();
+    assert_eq!(relays.len(), 3);
+    // The member that is probed, two that were not asked, and nobody's address.
+    let others: Vec<SocketAddr> = (2..9).map(addr_of).filter(|addr| !relays.contains(addr)).collect();
+    assert!(others.contains(&target) && others.len() == 4, "{others:?}");
+    for other in others {
+        bench.tell_from(other, &encode(&Message::Nack(Nack { seq })));
+    }
+    bench.tell_from(relays[0], &encode(&Message::Nack(Nack { seq })));
+    bench.run(ms(500));
+    assert_eq!(bench.node.stats().health_score, 2, "two of the three have not answered");
+}
+
+#[test]
 fn an_answered_probe_improves_health() {
     let mut bench = knowing(prober(), &[VERSIONS]);
     bench.tell(&suspect("a", 1, "x"));

@@ -20,6 +20,10 @@ pub struct Explanation {
     pub name: String,
     /// Its address, `ip:port`.
     pub addr: String,
+    /// Where the agent sends to it, `ip:port`; empty from an agent that does not say.
+    pub reached_at: String,
+    /// The network over which it is reached, if both are on one; else empty.
+    pub network: String,
     /// What Serf's users see: `alive`, `leaving`, `left`, `failed`.
     pub status: String,
     /// What the failure detector holds: `alive`, `suspect`, `dead`, `left`, `forgotten`.
@@ -100,6 +104,8 @@ impl Explanation {
             "Answered",
             "Evidence",
             "Advice",
+            "Reached",
+            "Network",
         ];
         let mut it = Self::default();
         reader.fields("explanation", &names, |index, r| {
@@ -116,6 +122,8 @@ impl Explanation {
                 9 => it.verdict_ns = optional(r, "Verdict")?,
                 10 => it.answered = if r.nil()? { None } else { Some(Answered::read(r)?) },
                 11 => it.evidence = records(r)?,
+                13 => it.reached_at = lossy(r, "Reached")?,
+                14 => it.network = lossy(r, "Network")?,
                 _ => it.advice = texts(r, "Advice")?,
             }
             Ok(())
@@ -124,7 +132,7 @@ impl Explanation {
     }
 
     pub(super) fn write(&self, w: &mut Writer<'_>) {
-        w.map(13).str("Addr").str(&self.addr).str("Advice");
+        w.map(15).str("Addr").str(&self.addr).str("Advice");
         write_list(w, Some(&self.advice));
         w.str("Agent").str(&self.agent).str("Answered");
         match &self.answered {
@@ -140,7 +148,8 @@ impl Explanation {
             record.write(w);
         }
         w.str("Health").uint(self.health).str("Incarnation").uint(self.incarnation);
-        w.str("Name").str(&self.name).str("Now").int(self.now_ns).str("Since").int(self.since_ns);
+        w.str("Name").str(&self.name).str("Network").str(&self.network).str("Now").int(self.now_ns);
+        w.str("Reached").str(&self.reached_at).str("Since").int(self.since_ns);
         w.str("State").str(&self.state).str("Status").str(&self.status).str("Verdict");
         write_optional(w, self.verdict_ns);
     }

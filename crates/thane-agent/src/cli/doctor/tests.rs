@@ -238,6 +238,7 @@ fn failed_b() -> Explanation {
         now_ns: 20_000_000_000,
         name: "b".to_owned(),
         addr: "10.0.0.2:7946".to_owned(),
+        reached_at: "10.0.0.2:7946".to_owned(),
         status: "failed".to_owned(),
         state: "dead".to_owned(),
         since_ns: 8_000_000_000,

@@ -46,6 +46,8 @@ fn failed() -> Explanation {
         now_ns: NOW,
         name: "db-1".to_owned(),
         addr: "10.0.0.3:7946".to_owned(),
+        reached_at: "10.0.0.3:7946".to_owned(),
+        network: String::new(),
         status: "failed".to_owned(),
         state: "dead".to_owned(),
         since_ns: NOW - 12 * SECOND,
@@ -99,6 +101,9 @@ It has never answered a probe of web-1.
 
 web-1 has seen no change of db-1.";
     assert_eq!(as_text(&why, &TimeZone::UTC, 100), expected);
+    (why.reached_at, why.network) = ("192.168.7.3:7946".to_owned(), "site".to_owned());
+    let text = as_text(&why, &TimeZone::UTC, 100);
+    assert_eq!(text.lines().nth(1), Some("web-1 reaches it at 192.168.7.3:7946, on network site."));
 }
 
 #[test]
@@ -110,6 +115,8 @@ fn json_has_the_documented_shape() {
   "member": {
     "name": "db-1",
     "addr": "10.0.0.3:7946",
+    "reached_at": "192.168.7.3:7946",
+    "network": "site",
     "status": "failed",
     "state": "dead",
     "since": "2026-11-21T03:12:08.000Z",
@@ -173,5 +180,6 @@ fn json_has_the_documented_shape() {
 }"#;
     let mut why = failed();
     why.evidence.remove(0);
+    (why.reached_at, why.network) = ("192.168.7.3:7946".to_owned(), "site".to_owned());
     assert_eq!(as_json(&Document::of(&why)).unwrap(), expected);
 }
