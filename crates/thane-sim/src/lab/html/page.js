@@ -130,7 +130,9 @@
         path += series.kind === "step" ? `H${sx(x)}V${sy(y)}` : `L${sx(x)},${sy(y)}`;
       }
       if (series.kind === "step") path += `H${sx(xEnd)}`;
-      svg += `<path fill="none" stroke="${stroke}" stroke-width="2" stroke-linejoin="round" d="${path}"/>`;
+      // B has the odd colours. Where both are the same, A shows through the gaps.
+      const dashes = series.colour % 2 ? ' stroke-dasharray="7 4"' : "";
+      svg += `<path fill="none" stroke="${stroke}" stroke-width="2" stroke-linejoin="round"${dashes} d="${path}"/>`;
     }
     svg += `<line class="at" y1="${top}" y2="${top + h}" visibility="hidden"/>`;
     const faults = chart.marks.length > 0 && chart.marks.length <= 12
