@@ -296,7 +296,13 @@ mod tests {
 
     fn receive(listener: &UnixDatagram) -> String {
         let mut buffer = [0; 4096];
-        let length = listener.recv(&mut buffer).unwrap();
+        let length = loop {
+            match listener.recv(&mut buffer) {
+                // A machine that was suspended interrupts what has a time limit.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                outcome => break outcome.unwrap(),
+            }
+        };
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     }
 

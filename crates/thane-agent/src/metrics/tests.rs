@@ -90,7 +90,13 @@ fn local_udp() -> (UdpSocket, String) {
 
 fn receive(socket: &UdpSocket) -> String {
     let mut buffer = [0; 4_096];
-    let length = socket.recv(&mut buffer).unwrap();
+    let length = loop {
+        match socket.recv(&mut buffer) {
+            // A machine that was suspended interrupts what has a time limit.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            outcome => break outcome.unwrap(),
+        }
+    };
     String::from_utf8(buffer[..length].to_vec()).unwrap()
 }
 

@@ -266,6 +266,8 @@ impl Client {
             match self.socket.read(&mut chunk) {
                 Ok(0) => self.closed = true,
                 Ok(bytes) => self.decoder.push(&chunk[..bytes]),
+                // A machine that was suspended interrupts what has a time limit.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // What the agent had not read is answered by the system with a reset.
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => self.closed = true,
                 Err(error) => panic!("nothing came: {error}"),
