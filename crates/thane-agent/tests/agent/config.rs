@@ -203,7 +203,8 @@ fn sigusr1_writes_the_last_minute_to_standard_error() {
         "[C] 'serf-agent.serf.events.deploy_now': Count: 1 Sum: 1.000 LastUpdated: ",
         "[S] 'serf-agent.agent.invoke.true': Count: 1 Sum: ",
         "[S] 'serf-agent.memberlist.gossip': Count: ",
-        "[G] 'serf-agent.memberlist.health.score': 0.000",
+        // How well it feels depends on the machine.
+        "[G] 'serf-agent.memberlist.health.score': ",
     ];
     loop {
         agent.signal("USR1");
