@@ -271,7 +271,7 @@ impl<O: Observer> World<O> {
         self.note_on_disk(process, &output);
         match output {
             Output::Send { .. } | Output::Dial { .. } | Output::Write { .. } | Output::Close { .. } => {
-                if let Some(output) = self.hosts[host.index()].hold(output) {
+                if let Some(output) = self.hosts[host.index()].hold(self.now, output) {
                     self.put_on_the_wire(process, output);
                 }
             }

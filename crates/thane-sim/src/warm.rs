@@ -23,6 +23,14 @@ impl<O: Observer> World<O> {
         for host in hosts {
             self.start(*host);
         }
+        self.introduce(hosts);
+    }
+
+    /// The second half of [`World::start_as_cluster`]: the processes on these hosts, which run already, know each other at once.
+    ///
+    /// # Panics
+    /// When a node refuses the exchange (see [`World::start_as_cluster`]).
+    pub fn introduce(&mut self, hosts: &[HostId]) {
         let members: Vec<Member> =
             hosts.iter().filter_map(|host| self.node(*host)).map(Node::local).collect();
         let state = Bytes::from(state_of(&members));

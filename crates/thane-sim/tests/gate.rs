@@ -66,6 +66,34 @@ fn a_blocked_member_is_accused_accuses_one_itself_and_is_taken_back() {
     assert_eq!(world.tally().blocks, 1);
 }
 
+/// The tag `role` of one host's member, as another host knows it.
+fn role_of(world: &World, member: HostId, at: HostId) -> Option<String> {
+    let name = world.node(member).unwrap().local().name;
+    let known = world.node(at).unwrap().member(&name)?;
+    known.tags().get("role").map(ToString::to_string)
+}
+
+#[test]
+fn an_exchange_of_state_brings_news_although_older_packets_wait() {
+    for (block, arrives) in [(MS(4_000), "in time"), (MS(14_000), "after whoever made it has given up")] {
+        let (mut world, hosts) = cluster(5);
+        let (blocked, other) = (hosts[4], hosts[1]);
+        // Of the packets only the one in hand is taken up, which has come before the news.
+        world.set_catch_up(blocked, MS(100_000));
+        world.block(blocked, block);
+        world.run_for(MS(2_000));
+        let tags = [("role".to_owned(), "web".to_owned())].into();
+        world.command(other, |node, now| node.set_tags(now, tags).unwrap()).unwrap();
+        let to = world.addr(blocked);
+        world.command(other, |node, now| node.join(now, &[to], Replay::Ignore).unwrap()).unwrap();
+        world.run_for(block.saturating_sub(MS(2_001)));
+        assert!(world.is_blocked(blocked));
+        assert_eq!(role_of(&world, other, blocked), None, "its own exchanges wait too");
+        world.run_for(MS(51));
+        assert_eq!(role_of(&world, other, blocked).as_deref(), Some("web"), "{arrives}");
+    }
+}
+
 #[test]
 fn what_waits_is_taken_up_one_by_one_and_the_next_block_stops_it() {
     let (mut world, hosts) = cluster(4);

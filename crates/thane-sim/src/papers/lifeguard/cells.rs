@@ -20,10 +20,13 @@ pub(super) const REPEATS: usize = 10;
 
 /// What the sample has of each, with how many it stands for.
 const MEMBERS_SAMPLED: [(u64, u32); 3] = [(4, 3), (16, 3), (28, 3)];
-const SHORT_BLOCKS: [(u64, u32); 1] = [(512, 2)];
-const LONG_BLOCKS: [(u64, u32); 4] = [(2048, 1), (8192, 1), (16_384, 1), (32_768, 1)];
-const BETWEEN_SHORT_BLOCKS: [(u64, u32); 2] = [(16, 5), (4096, 3)];
-const BETWEEN_LONG_BLOCKS: [(u64, u32); 5] = [(1, 1), (4, 1), (16, 1), (64, 2), (1024, 3)];
+/// Blocks that stand for others, each with the times between that are run with it.
+type Blocks<'a> = (&'a [(u64, u32)], &'a [(u64, u32)]);
+const BLOCKS_SAMPLED: [Blocks<'static>; 3] = [
+    (&[(512, 2)], &[(16, 8)]),
+    (&[(2048, 1)], &[(1, 1), (4, 1), (16, 6)]),
+    (&[(8192, 1), (16_384, 1), (32_768, 1)], &[(1, 1), (4, 2), (64, 2), (1024, 3)]),
+];
 
 /// Which cells are run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,16 +49,20 @@ impl Grid {
 
     /// The sample. Of the Threshold experiment it has only anomalies that last long enough to be found.
     pub fn sample() -> Self {
-        let mut cells = interval(&MEMBERS_SAMPLED, &SHORT_BLOCKS, &BETWEEN_SHORT_BLOCKS);
-        cells.extend(interval(&MEMBERS_SAMPLED, &LONG_BLOCKS, &BETWEEN_LONG_BLOCKS));
-        Self { interval: cells, threshold: threshold(&MEMBERS_SAMPLED.map(|it| it.0), &BLOCKS_MS[3..]) }
+        let cells =
+            BLOCKS_SAMPLED.iter().flat_map(|(blocks, between)| interval(&MEMBERS_SAMPLED, blocks, between));
+        Self {
+            interval: cells.collect(),
+            threshold: threshold(&MEMBERS_SAMPLED.map(|it| it.0), &BLOCKS_MS[3..]),
+        }
     }
 
     /// A smaller one for Table VII, which has many rows: cells in which Lifeguard has false positives.
     pub fn tuning_sample() -> Self {
+        let between = [(1, 1), (4, 1), (16, 1), (64, 2)];
         Self {
-            interval: interval(&[(28, 1)], &LONG_BLOCKS[1..3], &BETWEEN_LONG_BLOCKS[..4]),
-            threshold: threshold(&[8, 28], &BLOCKS_MS[3..]),
+            interval: interval(&[(28, 1)], &[(16_384, 1)], &between),
+            threshold: threshold(&[28], &BLOCKS_MS[3..]),
         }
     }
 }

@@ -16,22 +16,30 @@
 //!
 //! What of the paper's machine has to be put in, since what a member can hear between two anomalies depends on it:
 //!
+//! * *Who waits for what.* memberlist reads packets in one task and serves each stream, in and out, in one of its own. After an anomaly
+//!   each goes on with the message that it has in hand, so that an exchange of state is not held up by hundreds of packets. It brings
+//!   refutations that wait far behind in the socket's buffer. See [`World::block`].
 //! * *What waits.* memberlist asks for 2 MiB of socket buffer and gets what Linux allows by default, 416 KiB as the kernel counts: some
 //!   180 full packets, or 550 small ones. What comes then is lost.
 //! * *How fast a member takes it up.* A Go program of that time allocates 64 KiB for each packet, unpacks it (compression is on by
 //!   default) and decodes its parts by reflection: some tens of microseconds. 40 are taken. It is the one free parameter: with 10, one
 //!   anomalous member has half the false positives of the paper; with 40, as many.
 //! * *Who shares a core.* 8 agents are pinned to each of 16 cores. Members that catch up on the same core at the same time take turns.
+//! * *When members began.* One after the other, within 30 s: Serf tries failed members again every 30 s from its start, and these
+//!   exchanges, too, bring news to those that are blocked.
 //!
 //! # How close it comes
 //!
-//! SWIM's median first detection is 12.4 to 12.6 s (12.44 published). Its false positives, by Figure 2, are 1.1 times the paper's with one
-//! anomalous member, 1.4 times with 8 and 1.5 times with 32: an accusation that an anomalous member makes is believed by more of the other
-//! anomalous ones here than there, where whatever else runs on their cores delays it. Lifeguard's are too many: a tenth of SWIM's,
-//! and one or two hundredths in the paper, which is 6 times as many with 1 or 32 anomalous members and 12 times with 8. They come from runs with
-//! 1 or 4 ms between anomalies, in which more arrives in a block than a member takes up, so that it lives on old news for good; where there
-//! are 64 ms or more they are about as rare as published, but for 32 anomalous members. With 10 µs a packet they nearly vanish (0.4 times the paper's with 32), but then SWIM's with one
-//! anomalous member are half of the paper's. No one figure serves both.
+//! One run of each of 22 cells that stand for the grid, at each of the nine numbers of anomalous members: SWIM's median first
+//! detection is 12.1 to 12.2 s (12.44 published). Its false positives, by Figure 2, are 0.7 times the paper's with one anomalous member,
+//! 1.1 times with 12, 1.4 times with 24 and with 32: an accusation that an anomalous member makes is believed by more of the other anomalous ones
+//! here than there, where whatever else runs on their cores delays it.
+//!
+//! Lifeguard's are few, 0.2 a run with 4 anomalous members and 2 with 24, so that seeds differ by a third and more. They are 0.6
+//! times the paper's with 4, 0.9 times with 16, 1.3 and 1.4 times with 24 and 20, 1.5 times with 12, 1.7 times with 28; but 2.1 times
+//! with 8 and 2.8 times with 32. Half of those with 32 come from blocks of 33 s with 64 ms between, in which anomalous members confirm
+//! each other's suspicions by exchanges of state. There memberlist differs from us: it opens a stream while it is blocked and gives up when it
+//! could not write for 10 s; our core makes up for one exchange when packets leave again.
 //!
 //! Bytes are those of packets and streams without compression.
 //!
@@ -455,7 +463,7 @@ mod tests {
         );
         let share = in_all_cells(lifeguard) / ours;
         assert!(
-            share < 0.15,
+            share < 0.05,
             "Lifeguard: {share} of SWIM's false positives, published {}",
             all_lifeguard / all_swim
         );

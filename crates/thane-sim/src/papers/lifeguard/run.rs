@@ -12,6 +12,8 @@ use crate::world::{HostId, Observer, ProcessId, World};
 pub(super) const MEMBERS: usize = 128;
 /// Time without a fault before the first one.
 const QUIESCE: Duration = Duration::from_secs(15);
+/// In which time all are started, one after the other: what a member does every 30 s, it does at another moment than the others.
+const STARTED_WITHIN: Duration = Duration::from_secs(30);
 /// How long anomalies are repeated, and how long a single one is watched.
 pub(super) const WATCHED: Duration = Duration::from_secs(120);
 /// What a member that was blocked takes over each packet that waited, if it has its core to itself: to read, unpack and decode it.
@@ -187,7 +189,11 @@ pub(super) fn run(rules: &Rules, fault: &Fault, seed: u64) -> Outcome {
             world.add_host(config)
         })
         .collect();
-    world.start_as_cluster(&hosts);
+    for host in &hosts {
+        world.start(*host);
+        world.run_for(STARTED_WITHIN / MEMBERS as u32);
+    }
+    world.introduce(&hosts);
     world.run_for(QUIESCE);
 
     let mut chance = SimRng::new(seed, "anomalous", 0);
