@@ -13,6 +13,7 @@
 //! | `held` | when packets cannot leave for a while |
 //! | `streams` | TCP exchanges from dial to close |
 //! | `push_pull` | full state: writing it and merging it |
+//! | `newcomers` | full state out of turn, while many are new to each other |
 //! | `status` | Serf's view of members: hooks from the detector, intents, reaping, reconnecting |
 //! | `commands` | join, leave, force-leave, tags: commands that take time |
 //! | `user_events` | user events |
@@ -36,6 +37,7 @@ mod held;
 mod keys;
 mod look;
 mod membership;
+mod newcomers;
 mod occupancy;
 mod packets;
 mod probe;
@@ -65,6 +67,7 @@ use self::gossip::{GossipClock, Spread};
 use self::held::Held;
 use self::keys::PersistingTable;
 use self::look::{Look, Looks};
+use self::newcomers::Newcomers;
 pub use self::occupancy::Occupancy;
 use self::packets::RelayedPing;
 use self::probe::Prober;
@@ -153,6 +156,8 @@ pub struct Node {
     has_cluster: bool,
     /// Whether what is being merged is the first that we hear, and news to nobody else (see `push_pull`).
     catching_up: bool,
+    /// Who has come since the last exchange of state.
+    newcomers: Newcomers,
     counters: Counters,
     /// What was measured and not taken yet; `None` until somebody wants to know.
     measurements: Option<Measurements>,
@@ -284,6 +289,7 @@ impl Node {
             mixed_packets: 0,
             has_cluster: false,
             catching_up: false,
+            newcomers: Newcomers::default(),
             counters: Counters::default(),
             measurements: None,
             local_state_bytes: 0,
@@ -705,6 +711,7 @@ impl Node {
             Timer::GossipTick => self.gossip_tick(),
             Timer::SpreadNow => self.spread_delayed(),
             Timer::PushPullTick => self.push_pull_tick(),
+            Timer::ExtraPushPull => self.extra_push_pull(),
             Timer::SuspicionEnd { member, serial } => self.suspicion_ended(member, serial),
             Timer::StreamDeadline { stream } => self.stream_deadline(stream),
             Timer::ReapTick => self.reap_tick(),

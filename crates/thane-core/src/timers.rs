@@ -31,6 +31,8 @@ pub(crate) enum Timer {
     SpreadNow,
     /// Exchange full state with one member.
     PushPullTick,
+    /// Exchange full state out of turn, because many are new to each other.
+    ExtraPushPull,
     /// A member's suspicion runs out. `serial` tells it from a later suspicion of the same member.
     SuspicionEnd { member: MemberId, serial: u64 },
     /// A stream has made no progress for too long.

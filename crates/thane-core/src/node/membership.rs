@@ -59,11 +59,15 @@ impl Node {
             self.remind(id, ip, alive.port);
             return;
         }
+        let is_new = known.is_none() || self.table[id].state == State::Forgotten;
         if self.table[id].state == State::Forgotten {
             // Serf's layer still lists it as failed or left; for the detector it is new.
             self.table.enter_ring(id, &mut self.rng);
         }
         self.accept_alive(id, alive, ip, via);
+        if is_new {
+            self.newcomer(matches!(via, Path::PushPull(_)));
+        }
     }
 
     /// Guards that do not depend on what is known: a usable address, a name, versions that fit. Gives the address.

@@ -29,6 +29,7 @@ impl Node {
     pub(super) fn push_pull_tick(&mut self) {
         let scale = push_pull_scale(self.table.known());
         self.timers.set(self.now + self.config.push_pull_interval * scale, Timer::PushPullTick);
+        self.allow_extra_push_pulls();
         if !self.push_pull_must_wait() {
             self.push_pull_with_somebody();
         }
@@ -193,6 +194,7 @@ impl Node {
             }
         }
         self.catching_up = false;
+        self.newcomers_merged();
         if let Some(name) = misfit {
             let error = ExchangeError::Versions { name };
             if fitting == 0 {

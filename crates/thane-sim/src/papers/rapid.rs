@@ -438,4 +438,13 @@ mod tests {
         assert!(took.is_some_and(|seconds| seconds < 30.0), "{took:?}");
         assert!(sizes > 1);
     }
+
+    /// Gossip alone misses some; nobody waits for an ordinary exchange of state, which takes up to two minutes at this size. It takes 4 s.
+    #[test]
+    fn many_that_start_at_once_soon_know_all() {
+        for seed in 1..=3 {
+            let (took, _) = bootstrap(Detector::thane(), 200, seed);
+            assert!(took.is_some_and(|seconds| seconds < 15.0), "seed {seed}: {took:?}");
+        }
+    }
 }
