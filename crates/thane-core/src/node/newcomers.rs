@@ -14,8 +14,8 @@ use std::time::Duration;
 use super::Node;
 use crate::timers::Timer;
 
-/// Gossip of so many newcomers since the last exchange is a crowd, if they are also one in [`CROWD_SHARE`] of all members.
-const CROWD_MIN: usize = 3;
+/// Newcomers that gossip told of since the last exchange are a crowd if they are one in so many of all members. In a small cluster one is,
+/// because an exchange costs nothing there, and each message is sent only four times.
 const CROWD_SHARE: usize = 16;
 /// Most exchanges out of turn for each ordinary one.
 const EXTRA_MAX: u32 = 8;
@@ -54,8 +54,7 @@ impl Node {
             return;
         }
         self.newcomers.heard += 1;
-        let heard = self.newcomers.heard;
-        if heard >= CROWD_MIN && heard * CROWD_SHARE >= self.table.known() {
+        if self.newcomers.heard * CROWD_SHARE >= self.table.known() {
             self.exchange_soon();
         }
     }
