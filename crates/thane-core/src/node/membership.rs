@@ -408,6 +408,11 @@ impl Node {
         if suspicion.serial != serial || self.verdict_must_wait() {
             return;
         }
+        if self.accusers_are_unsteady(id) {
+            self.excuse_suspect(id, self.last_chance());
+            return;
+        }
+        let Some(suspicion) = self.table.get(id).and_then(|entry| entry.suspicion()) else { return };
         self.counters.suspicions_expired += 1;
         if suspicion.confirmations() < suspicion.hoped_for() {
             self.counters.suspicions_expired_unconfirmed += 1;
@@ -433,14 +438,19 @@ impl Node {
         let suspects: Vec<MemberId> =
             self.table.ring().iter().copied().filter(|id| self.table[*id].state == State::Suspect).collect();
         for id in suspects {
-            let Some(suspicion) = self.table[id].suspicion_mut() else { continue };
-            suspicion.excuse(span.min(self.now.since(suspicion.since())));
-            let (ends, timer, serial) = (suspicion.ends(), suspicion.timer, suspicion.serial);
-            self.timers.cancel(timer);
-            let timer = self.timers.set(ends.max(self.now), Timer::SuspicionEnd { member: id, serial });
-            if let Some(suspicion) = self.table[id].suspicion_mut() {
-                suspicion.timer = timer;
-            }
+            let Some(suspicion) = self.table[id].suspicion() else { continue };
+            self.excuse_suspect(id, span.min(self.now.since(suspicion.since())));
+        }
+    }
+
+    fn excuse_suspect(&mut self, id: MemberId, span: Duration) {
+        let Some(suspicion) = self.table[id].suspicion_mut() else { return };
+        suspicion.excuse(span);
+        let (ends, timer, serial) = (suspicion.ends(), suspicion.timer, suspicion.serial);
+        self.timers.cancel(timer);
+        let timer = self.timers.set(ends.max(self.now), Timer::SuspicionEnd { member: id, serial });
+        if let Some(suspicion) = self.table[id].suspicion_mut() {
+            suspicion.timer = timer;
         }
     }
 

@@ -7,8 +7,12 @@
 //! try a member that is accused or complained of. If four pings are lost while the member is known to live (it answered one, or others, or it has just
 //! refuted or accused somebody), the node **complains**. Silence without a sign of life is no complaint: that is for the suspicion to
 //! judge, as ever, so that a member that is paused is treated no worse. When five others complain of a member within 30 probe
-//! intervals, it is **unsteady**: the application is told that it failed. For the detector it stays alive, is probed, and can be complained of further; when
-//! for 30 intervals not two have complained, it is back.
+//! intervals, and a trial of our own has lost three pings of five, it is **unsteady**: the application is told that it failed. For the detector it stays
+//! alive, is probed, and can be complained of further; when for 60 intervals not two have complained, it is back: a fault that comes and goes
+//! every 20 s does not bring it back each time.
+//!
+//! Nobody takes complaints on faith: from the second on, each node tries the member for itself. Those who hear badly complain of everybody, and several of
+//! them may agree on one member by chance; whoever hears well finds that member answering.
 //!
 //! A complaint travels as an accusation of incarnation 0, which every other implementation takes for out of date and drops.
 //!
@@ -44,8 +48,21 @@ const ENOUGH: usize = 8;
 const QUIET: usize = 2;
 /// How long a complaint counts, in probe intervals.
 const WINDOW: u32 = 30;
+/// An unsteady member is back after so many windows without complaints.
+const BACK_AFTER: u32 = 2;
 /// How long a sign of life counts, in probe intervals: it must be about as old as the trial.
 const LIFE: u32 = 3;
+/// So many of them lost in a trial of our own, and we believe the complaints of others. One less than a complaint needs: a member that answers
+/// one ping in five answers three of five in one trial of seventeen, and is then tried again.
+const BELIEVED: usize = 3;
+/// From so many complaints on each node tries the member for itself.
+const DOUBTED: usize = 2;
+/// Who has answered everything in a trial is not tried again for the same complaints for so many probe intervals.
+const REST: u32 = 4;
+/// A suspect who is accused only by members that others complain of has so many probe intervals more, in which we try it.
+const LAST_CHANCE: u32 = 4;
+/// So many nodes at most, of the whole cluster, begin to try a member for themselves in one probe interval.
+const CHECKS: f64 = 1000.0;
 /// How many nodes try a member of whom they hear an accusation or a complaint, on average over the whole cluster.
 const HEARSAY_TRIALS: f64 = 6.0;
 /// Of a node's last ten pings so many must have been answered for it to complain of others.
@@ -104,11 +121,19 @@ struct Watched {
     returned: Option<Time>,
     /// When we last tried it.
     tried: Option<Time>,
+    /// Before this there is no need to see for ourselves again.
+    checked: Option<Time>,
+    /// When our last trial of it was over, and how many pings it had lost.
+    found: Option<(Time, usize)>,
 }
 
 impl Watched {
     fn says_enough(&self, now: Time, window: Duration) -> bool {
-        self.complaints.iter().filter(|(_, at)| now.since(*at) < window / 3).count() >= ENOUGH
+        self.complaints_within(now, window / 3) >= ENOUGH
+    }
+
+    fn complaints_within(&self, now: Time, span: Duration) -> usize {
+        self.complaints.iter().filter(|(_, at)| now.since(*at) < span).count()
     }
 }
 
@@ -166,7 +191,10 @@ impl Node {
     /// The direct ping of a probe was not answered in time.
     pub(super) fn ping_was_lost(&mut self, id: MemberId) {
         if self.judges_steadiness() {
-            self.steadiness.own_ping(false);
+            // What is lost by a member that others complain of says nothing about us.
+            if self.complaints_that_count(&self.table[id].name) < QUIET {
+                self.steadiness.own_ping(false);
+            }
             self.try_member(id);
         }
     }
@@ -226,10 +254,10 @@ impl Node {
         let (now, window) = (self.now, self.window());
         self.lives(complainer);
         let Some(watched) = self.watch(id) else { return };
-        watched.complaints.retain(|(_, at)| now.since(*at) < window);
-        if watched.complaints.iter().any(|(known, _)| known == complainer) {
+        if watched.complaints.iter().any(|(by, at)| by == complainer && now.since(*at) < window) {
             return;
         }
+        watched.complaints.retain(|(by, at)| by != complainer && now.since(*at) < window * BACK_AFTER);
         if watched.complaints.len() >= KEPT_MAX {
             watched.complaints.remove(0);
         }
@@ -283,25 +311,49 @@ impl Node {
         }
     }
 
+    /// A trial for the sake of all: it may end with a complaint.
     fn try_member(&mut self, id: MemberId) {
-        let (now, window) = (self.now, self.window());
-        let (name, addr, live) =
-            (self.table[id].name.clone(), self.table[id].reached_at(), self.table[id].is_live());
-        if !live
-            || self.held.is_some()
-            || self.steadiness.trials.len() >= TRIALS_MAX
-            || self.steadiness.own.count_ones() < OWN_ANSWERS
+        let (name, rest) = (&self.table[id].name, self.window() / 10);
+        let tried = self.steadiness.watched.get(name).and_then(|watched| watched.tried);
+        if self.may_try(id) && self.has_news(name) && tried.is_none_or(|at| self.now.since(at) >= rest) {
+            self.begin_trial(id);
+        }
+    }
+
+    /// A trial for our own sake: others complain of the member, and we have not seen it ourselves. Not all nodes of a large cluster begin at
+    /// the same time.
+    fn check_member(&mut self, id: MemberId) {
+        let others = self.table.live().saturating_sub(2).max(1);
+        let checked = self.steadiness.watched.get(&self.table[id].name).and_then(|watched| watched.checked);
+        if self.may_try(id)
+            && checked.is_none_or(|until| self.now >= until)
+            && self.rng.unit() < CHECKS / others as f64
         {
-            return;
+            self.begin_trial(id);
         }
-        let own = self.own_name();
+    }
+
+    /// Whether a complaint of ours would be news: what we complain of we do not complain of again while it counts, nor do we join enough others.
+    fn has_news(&self, name: &str) -> bool {
+        let Some(watched) = self.steadiness.watched.get(name) else { return true };
+        let (now, window, own) = (self.now, self.window(), &self.table[self.own].name);
+        let complained = watched.complaints.iter().any(|(by, at)| by == own && now.since(*at) < window);
+        !complained && !watched.says_enough(now, window)
+    }
+
+    fn may_try(&self, id: MemberId) -> bool {
+        let name = &self.table[id].name;
+        self.table[id].is_live()
+            && self.held.is_none()
+            && self.steadiness.trials.len() < TRIALS_MAX
+            && self.steadiness.own.count_ones() >= OWN_ANSWERS
+            && !self.steadiness.trials.values().any(|trial| trial.target == *name)
+    }
+
+    fn begin_trial(&mut self, id: MemberId) {
+        let now = self.now;
+        let (name, addr) = (self.table[id].name.clone(), self.table[id].reached_at());
         let Some(watched) = self.watch(id) else { return };
-        // What we complain of we do not complain of again while it counts.
-        let complained = watched.complaints.iter().any(|(by, at)| *by == own && now.since(*at) < window);
-        let busy = watched.tried.is_some_and(|at| now.since(at) < window / 10);
-        if complained || busy || watched.says_enough(now, window) {
-            return;
-        }
         watched.tried = Some(now);
         let number = self.next_seq();
         let trial = Trial { target: name, addr, begun: now, pings: Vec::new(), answered: 0 };
@@ -338,23 +390,37 @@ impl Node {
 
     /// An answer with the number of a trial's ping. Says whether it was one.
     pub(super) fn trial_answered(&mut self, seq: u32) -> bool {
-        let mut trials = self.steadiness.trials.values_mut();
-        let Some(trial) = trials.find(|trial| trial.pings.contains(&seq)) else { return false };
+        let mut trials = self.steadiness.trials.iter_mut();
+        let Some((number, trial)) = trials.find(|(_, trial)| trial.pings.contains(&seq)) else {
+            return false;
+        };
         trial.answered += 1;
-        let name = trial.target.clone();
+        let (number, name) = (*number, trial.target.clone());
+        let settled = PINGS - trial.answered < BELIEVED;
         self.lives(&name);
+        if settled && let Some(id) = self.table.find(&name) {
+            self.trial_over(number, id);
+        }
         true
     }
 
     fn trial_over(&mut self, number: u32, id: MemberId) {
         let Some(trial) = self.steadiness.trials.remove(&number) else { return };
         let lost = PINGS.saturating_sub(trial.answered);
-        let early = self.config.probe_interval * LIFE;
-        let lived = self.steadiness.watched.get(&trial.target).and_then(|watched| watched.lived);
-        let lives = lived.is_some_and(|at| at + early >= trial.begun);
-        if lost >= LOST && lives && self.steadiness.own.count_ones() >= OWN_ANSWERS {
+        let (now, early) = (self.now, self.config.probe_interval * LIFE);
+        let Some(watched) = self.steadiness.watched.get_mut(&trial.target) else { return };
+        watched.found = Some((now, lost));
+        // Whoever has answered everything need not be asked again soon; of whoever has not, the next trial may say more.
+        let rest = if trial.pings.len() == trial.answered { REST } else { 1 };
+        let rest = self.config.probe_interval * rest;
+        watched.checked = Some(now + rest);
+        let lives = watched.lived.is_some_and(|at| at + early >= trial.begun);
+        let hears = self.steadiness.own.count_ones() >= OWN_ANSWERS;
+        if lost >= LOST && lives && hears && self.has_news(&trial.target) {
             let own = self.own_name();
             self.complaint(id, &own);
+        } else {
+            self.judge_steadiness(id);
         }
     }
 
@@ -367,25 +433,63 @@ impl Node {
 
     /// Whether a death notice comes from somebody who would not have heard that it is wrong.
     pub(super) fn is_notice_of_unsteady(&self, dead: &Dead<'_>) -> bool {
-        dead.node != dead.from && self.steadiness.is_unsteady(dead.from)
+        dead.node != dead.from && !self.is_trusted(dead.from)
+    }
+
+    /// Whether a member is neither unsteady nor complained of by others, who would be as likely to complain of it by mistake as it of them.
+    fn is_trusted(&self, name: &str) -> bool {
+        let (now, window) = (self.now, self.window());
+        let watched = self.steadiness.watched.get(name);
+        watched.is_none_or(|it| it.unsteady.is_none() && it.complaints_within(now, window) < QUIET)
+    }
+
+    /// The time of a suspect is over. Says whether it must have more, because nobody accuses it but members that others complain of, and
+    /// we have not found it silent ourselves.
+    pub(super) fn accusers_are_unsteady(&mut self, id: MemberId) -> bool {
+        let Some(suspicion) = self.table[id].suspicion() else { return false };
+        if !self.judges_steadiness() || suspicion.accusers().iter().any(|by| self.is_trusted(by)) {
+            return false;
+        }
+        let fresh = self.config.probe_interval * LAST_CHANCE;
+        let watched = self.steadiness.watched.get(&self.table[id].name);
+        let found = watched.and_then(|watched| watched.found).filter(|(at, _)| self.now.since(*at) < fresh);
+        match found {
+            Some((_, lost)) => lost < PINGS,
+            None if self.may_try(id) && self.watch(id).is_some() => {
+                self.begin_trial(id);
+                true
+            }
+            // It is being tried.
+            None => self.steadiness.trials.values().any(|trial| trial.target == self.table[id].name),
+        }
+    }
+
+    /// How much more time it has.
+    pub(super) fn last_chance(&self) -> Duration {
+        self.config.probe_interval * LAST_CHANCE
     }
 
     /// How many complain of a member whose word counts.
     fn complaints_that_count(&self, name: &str) -> usize {
         let Some(watched) = self.steadiness.watched.get(name) else { return 0 };
         let (now, window) = (self.now, self.window());
-        let trusted = |by: &str| {
-            self.steadiness
-                .watched
-                .get(by)
-                .is_none_or(|it| it.unsteady.is_none() && it.complaints.len() < QUIET)
-        };
-        watched.complaints.iter().filter(|(by, at)| now.since(*at) < window && trusted(by)).count()
+        let counts = |(by, at): &&(Arc<str>, Time)| now.since(*at) < window && self.is_trusted(by);
+        watched.complaints.iter().filter(counts).count()
+    }
+
+    /// Whether a trial of our own bears out what others say. Nobody can try a member that is dead for the detector.
+    fn believes_complaints(&self, id: MemberId) -> bool {
+        let found = self.steadiness.watched.get(&self.table[id].name).and_then(|watched| watched.found);
+        let lost = found.is_some_and(|(at, lost)| lost >= BELIEVED && self.now.since(at) < self.window());
+        lost || !self.table[id].is_live()
     }
 
     fn judge_steadiness(&mut self, id: MemberId) {
         let name = self.table[id].name.clone();
-        if self.steadiness.is_unsteady(&name) || self.complaints_that_count(&name) < COMPLAINTS {
+        if self.steadiness.is_unsteady(&name)
+            || self.complaints_that_count(&name) < COMPLAINTS
+            || !self.believes_complaints(id)
+        {
             return;
         }
         let unsteady = self.steadiness.watched.values().filter(|it| it.unsteady.is_some()).count();
@@ -429,13 +533,23 @@ impl Node {
         let names: Vec<Arc<str>> = self.steadiness.watched.keys().cloned().collect();
         for name in names {
             let Some(watched) = self.steadiness.watched.get_mut(&name) else { continue };
-            watched.complaints.retain(|(_, at)| now.since(*at) < window);
+            watched.complaints.retain(|(_, at)| now.since(*at) < window * BACK_AFTER);
             let Some(id) = self.table.find(&name) else {
                 self.steadiness.watched.remove(&name);
                 continue;
             };
+            if watched.unsteady.is_none() && self.complaints_that_count(&name) >= DOUBTED {
+                if self.believes_complaints(id) {
+                    self.judge_steadiness(id);
+                } else {
+                    self.check_member(id);
+                }
+            }
+            let Some(watched) = self.steadiness.watched.get_mut(&name) else { continue };
             let over = match watched.unsteady {
-                None => watched.complaints.is_empty() && now.since(watched.heard_of) > window / 2,
+                None => {
+                    watched.complaints_within(now, window) == 0 && now.since(watched.heard_of) > window / 2
+                }
                 // A member that has left, or was erased, is not ours to bring back.
                 Some(_) if self.table[id].status != Some(Status::Failed) => true,
                 // While it is dead, nobody tries it.

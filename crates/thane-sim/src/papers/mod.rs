@@ -61,6 +61,11 @@ pub const PAPERS: &[Paper] = &[
         run: rapid::tables,
     },
     Paper {
+        name: "rapid-exact",
+        citation: "The same, its failure scenarios over many seeds, with Thane's steady rules alone",
+        run: rapid::exact,
+    },
+    Paper {
         name: "spread",
         citation: "Serf's convergence page, and a simulation of its gossip",
         run: spread::tables,

@@ -120,7 +120,11 @@ pub struct Removal {
 impl Removal {
     /// Whether all faulty members were removed in time, at the same moment, and nobody else ever.
     pub fn is_exact(&self) -> bool {
-        self.all_removed.is_some_and(|seconds| seconds <= IN_TIME) && self.healthy_removed == 0
+        self.is_in_time() && self.healthy_removed == 0
+    }
+
+    fn is_in_time(&self) -> bool {
+        self.all_removed.is_some_and(|seconds| seconds <= IN_TIME)
     }
 }
 
@@ -205,7 +209,12 @@ impl Observer for Watch {
 fn add_hosts(world: &mut World<Watch>, detector: Detector, members: usize) -> Vec<HostId> {
     (0..members)
         .map(|number| {
-            let config = Config { detector, ..Config::lan(format!("m{number}"), world.next_addr()) };
+            // Compression decides nothing, and would take a fifth of a run's time.
+            let config = Config {
+                detector,
+                compression: false,
+                ..Config::lan(format!("m{number}"), world.next_addr())
+            };
             world.add_host(config)
         })
         .collect()
@@ -320,6 +329,65 @@ pub fn tables(options: &Options, progress: &Progress<'_>) -> Vec<PaperTable> {
         .zip(&starts)
         .map(|(of_row, (members, rules, _))| start_row(*members, rules, of_row));
     vec![fault_table(repeats, fault_rows.collect()), start_table(start_rows.collect())]
+}
+
+/// The failure scenarios under [`Detector::steady`] alone, over many seeds: in how many runs exactly the faulty members were removed.
+pub fn exact(options: &Options, progress: &Progress<'_>) -> Vec<PaperTable> {
+    let seeds = crate::sweep::seeds(options.base, options.repeats);
+    let runs: Vec<(Scenario, u64)> =
+        Scenario::ALL.iter().flat_map(|scenario| seeds.iter().map(move |seed| (*scenario, *seed))).collect();
+    let removals = for_each(
+        &runs,
+        options.threads,
+        |(scenario, seed)| removal(*scenario, Detector::steady(), MEMBERS, *seed),
+        |done| progress(done, runs.len()),
+    );
+    let of_scenario = |scenario: Scenario| {
+        runs.iter().zip(&removals).filter(move |((it, _), _)| *it == scenario).map(|(_, removal)| removal)
+    };
+    let rows = Scenario::ALL.iter().map(|it| exact_row(*it, &of_scenario(*it).collect::<Vec<_>>())).collect();
+    let mut notes = vec![
+        "`exact`: runs in which, within 30 s, all faulty members are removed at all healthy ones at one moment, and no healthy one ever is at \
+         a healthy one. `not in time` and `healthy gone`: runs that are not exact for that reason, or for the other."
+            .to_owned(),
+    ];
+    for ((scenario, seed), removal) in runs.iter().zip(&removals).filter(|(_, removal)| !removal.is_exact()) {
+        notes.push(format!(
+            "Not exact: {}, seed {seed}: all gone after {}, {} removals of healthy members.",
+            scenario.title(),
+            removal.all_removed.map_or("no time at all".to_owned(), |seconds| format!("{seconds:.1} s")),
+            removal.healthy_removed
+        ));
+    }
+    let columns = ["runs", "exact", "not in time", "healthy gone", "median s", "99 % s", "slowest s"];
+    vec![PaperTable {
+        title: format!("Removing exactly {FAULTY} faulty members of {MEMBERS}, with Detector::steady"),
+        source: "Section 7 of the paper, where Rapid removes exactly these in each of five runs.".to_owned(),
+        key: "what happens",
+        columns: columns.map(str::to_owned).to_vec(),
+        rows,
+        notes,
+    }]
+}
+
+fn exact_row(scenario: Scenario, removals: &[&Removal]) -> Row {
+    let count = |is: &dyn Fn(&Removal) -> bool| {
+        Cell::ours(Some(removals.iter().filter(|removal| is(removal)).count() as f64))
+    };
+    let took: Vec<f64> = removals.iter().filter_map(|removal| removal.all_removed).collect();
+    let within = |share: f64| Cell::ours(quantile(&took, share));
+    Row {
+        name: scenario.title().to_owned(),
+        cells: vec![
+            count(&|_| true),
+            count(&Removal::is_exact),
+            count(&|it| !it.is_in_time()),
+            count(&|it| it.healthy_removed > 0),
+            within(0.5),
+            within(0.99),
+            within(1.0),
+        ],
+    }
 }
 
 fn fault_table(repeats: usize, rows: Vec<Row>) -> PaperTable {
