@@ -113,12 +113,13 @@ impl Checker for ClocksRise {
 
 /// **A member that left never comes back by hearsay.** Once a member has left gracefully and a node has heard its goodbye,
 /// that node does not call it joined again until the member itself has started anew. Whoever knows of the leave only by
-/// an intent cannot tell a stale refutation from a new one, and is not held to it.
+/// an intent cannot tell a stale refutation from a new one, and is not held to it. Nor is one that has heard a goodbye of a lower incarnation
+/// than an earlier life of the member had: what somebody far off still holds of that life looks like a new start.
 #[derive(Debug, Default)]
 pub struct LeftStaysLeft {
     names: BTreeMap<u32, String>,
-    /// The incarnation that each name itself last had.
-    incarnations: BTreeMap<String, u32>,
+    /// The highest incarnation that each name itself ever had, in any life.
+    highest: BTreeMap<String, u32>,
     /// Names whose last process left gracefully and was not started since.
     gone: BTreeSet<String>,
     /// Whose goodbye each process has heard since then, and when.
@@ -139,9 +140,9 @@ impl Checker for LeftStaysLeft {
             }
             // Most inputs change nothing here, so the name is copied only when there is something to keep.
             Observation::State { local, .. }
-                if self.incarnations.get(&*local.name) != Some(&local.incarnation) =>
+                if self.highest.get(&*local.name).is_none_or(|highest| *highest < local.incarnation) =>
             {
-                self.incarnations.insert(local.name.to_string(), local.incarnation);
+                self.highest.insert(local.name.to_string(), local.incarnation);
             }
             Observation::Stopped(ending) => {
                 if let (Ending::Left, Some(name)) = (ending, self.names.get(&process.host.0)) {
@@ -151,8 +152,8 @@ impl Checker for LeftStaysLeft {
             }
             Observation::View(view) => {
                 for member in view.iter().filter(|member| member.state == State::Left) {
-                    let last = self.incarnations.get(&*member.name).copied().unwrap_or(0);
-                    if self.gone.contains(&*member.name) && member.incarnation >= last {
+                    let highest = self.highest.get(&*member.name).copied().unwrap_or(0);
+                    if self.gone.contains(&*member.name) && member.incarnation >= highest {
                         self.heard.entry((process, member.name.to_string())).or_insert(at);
                     }
                 }
@@ -301,5 +302,54 @@ impl Checker for NeverStopsItself {
 
     fn survives_forgery(&mut self, _: usize) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use thane_core::{Cause, Change, Config, Member, Node, Path, Seed, Stats};
+
+    use super::super::Limits;
+    use super::*;
+    use crate::world::HostId;
+
+    fn member(incarnation: u32, state: State) -> Member {
+        let config = Config::lan("n1", SocketAddr::from(([10, 0, 0, 2], 7946)));
+        let member = Node::new(config, Seed::from(1), Time::ZERO).unwrap().local();
+        Member { incarnation, state, ..member }
+    }
+
+    /// Whether a join of `n1` that host 0 tells of is objected to. Its lives had these incarnations, and the last one has said goodbye.
+    fn objects(lives: &[u32]) -> bool {
+        let mut checker = LeftStaysLeft::default();
+        let mut see = |process, seen| checker.see(Time::ZERO, process, &seen);
+        let process = |host, life| ProcessId { host: HostId(host), life };
+        let limits = Limits {
+            queue_depth: 1,
+            min_queue_depth: 0,
+            health_score: 8,
+            remembered: Duration::from_secs(30),
+        };
+        for (life, incarnation) in (1..).zip(lives) {
+            let it = process(1, life);
+            let local = member(*incarnation, State::Alive);
+            see(it, Observation::Started { name: "n1".to_owned(), limits }).unwrap();
+            see(it, Observation::State { local, life: LifeState::Alive, stats: Stats::default() }).unwrap();
+        }
+        let last = *lives.last().unwrap();
+        see(process(1, lives.len() as u32), Observation::Stopped(Ending::Left)).unwrap();
+        see(process(0, 1), Observation::View(vec![member(last, State::Left)])).unwrap();
+        let cause = Cause::Announced { incarnation: last + 1, via: Path::Local };
+        let joined = Change { member: member(last + 1, State::Alive), cause };
+        see(process(0, 1), Observation::Told(Event::Joined(joined))).is_err()
+    }
+
+    #[test]
+    fn only_the_goodbye_of_the_highest_incarnation_is_the_last_word() {
+        for (lives, wanted) in [(&[1][..], true), (&[1, 2], true), (&[3, 3], true), (&[3, 1], false)] {
+            assert_eq!(objects(lives), wanted, "{lives:?}");
+        }
     }
 }
