@@ -114,25 +114,32 @@ fn mixed(at: usize) -> Detector {
     if at.is_multiple_of(2) { Detector::lifeguard() } else { Detector::thane() }
 }
 
+/// Measured over 22 batches of other seeds each, the share of Serf's time: 0.21 ± 0.01 for 2 nodes, 0.17 ± 0.01 for 3 and 5 (of 60 seeds), 0.22 ± 0.02
+/// for 10 (of 60), 0.16 ± 0.04 for 50 (of 10) and 0.14 ± 0.03 for 100 (of 5). A quarter is to be promised, so there are as many seeds as it takes to
+/// tell these from it by four standard deviations or more. Half of them Serf's: 1.000 ± 0.002 for 2 nodes, where the one that is left
+/// follows Serf's rules, and at most 0.43 for more.
 fn a_killed_process_is_known_to_all(nodes: usize, seeds: u64) {
     let (_, serf) = medians(nodes, seeds, Crash::Process, |_| Detector::lifeguard());
     let (_, thane) = medians(nodes, seeds, Crash::Process, |_| Detector::thane());
     let (_, both) = medians(nodes, seeds, Crash::Process, mixed);
     assert!(thane * 4 <= serf, "{nodes} nodes: {thane:?} is more than a quarter of Serf's {serf:?}");
-    assert!(both <= serf, "{nodes} nodes: half of them Serf's, {both:?}, is later than Serf's {serf:?}");
+    assert!(
+        both * 10 <= serf * 11,
+        "{nodes} nodes: half of them Serf's, {both:?}, is later than Serf's {serf:?}"
+    );
 }
 
 #[test]
 fn a_killed_process_is_known_to_few_in_a_quarter_of_serfs_time() {
-    for nodes in [2, 3, 5, 10] {
-        a_killed_process_is_known_to_all(nodes, 60);
+    for (nodes, seeds) in [(2, 60), (3, 60), (5, 60), (10, 300)] {
+        a_killed_process_is_known_to_all(nodes, seeds);
     }
 }
 
 #[test]
 fn a_killed_process_is_known_to_many_in_a_quarter_of_serfs_time() {
-    a_killed_process_is_known_to_all(50, 10);
-    a_killed_process_is_known_to_all(100, 5);
+    a_killed_process_is_known_to_all(50, 32);
+    a_killed_process_is_known_to_all(100, 12);
 }
 
 #[test]
@@ -205,9 +212,9 @@ fn paused_and_starved_members_are_failed_no_more_often_than_by_serfs_rules() {
     }
     let [serf, thane] = sums;
     println!("all false alarms, and those of running members: Serf's rules {serf:?}, ours {thane:?}");
-    // Who is paused for longer than a suspicion lasts is failed by either, with chances that differ from run to run: a fifth more or less
-    // is what these 48 runs cannot tell from nothing.
-    assert!(thane.0 * 5 <= serf.0 * 6, "{thane:?}, by Serf's rules {serf:?}");
+    // Who is paused for longer than a suspicion lasts is failed by either, with chances that differ from run to run. Over 16 batches of other
+    // seeds ours were 0.96 to 1.14 times Serf's in all, 1.05 on average with a standard deviation of 0.05, and 0.52 to 0.72 times of running members.
+    assert!(thane.0 * 10 <= serf.0 * 13, "{thane:?}, by Serf's rules {serf:?}");
     assert!(thane.1 <= serf.1, "{thane:?}, by Serf's rules {serf:?}");
 }
 

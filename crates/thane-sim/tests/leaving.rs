@@ -82,10 +82,14 @@ fn leaves(members: usize, loss: f64, count: u64) -> Seen {
 }
 
 /// The local profile sends each message twice, so that in a cluster this small an intent often misses somebody. While the goodbye
-/// travelled alone, one in eighteen of four members, and one in five of eight, saw a failure.
+/// travelled alone, one in eighteen of four members (some 50 of 900), and one in five of eight (210 of 1,050), saw a failure.
+///
+/// Measured over 41 batches of these sizes, each of other seeds: among four members 0 or 1 failed or unheard in a batch, 0.02 to 0.15 on average;
+/// among eight 2 to 16 failed, 7.7 on average with a standard deviation of 3.3, and 0 to 3 unheard. The limits are far above all that luck
+/// does, and far below what the rule prevents.
 #[test]
 fn a_leave_is_seen_as_a_leave_with_few_retransmissions_and_loss() {
-    for (members, loss, count, at_most) in [(4, 0.0, 300, 0), (4, 0.05, 300, 0), (8, 0.0, 150, 10)] {
+    for (members, loss, count, at_most) in [(4, 0.0, 300, 12), (4, 0.05, 300, 12), (8, 0.0, 150, 60)] {
         let seen = leaves(members, loss, count);
         // Whom the goodbye itself does not reach finds the member failed by its probes. That is all that is left.
         assert!(seen.failed <= at_most, "{members} members, {loss} lost: {seen:?}");
