@@ -364,7 +364,7 @@ fn sf_448_bursts_of_events_survive_crashes_without_loss_or_repetition() {
 
 #[test]
 fn sf_465_joins_without_replay_and_partitions_cost_no_member_an_event() {
-    holds(Story { joins: true, partitions: true, ..CRASHES }, 121..141);
+    holds(Story { joins: true, partitions: true, ..CRASHES }, 101..121);
 }
 
 #[test]

@@ -311,7 +311,7 @@ impl Node {
 
     /// A member is accused. `cause` is our own probe's failure, or somebody's word.
     pub(super) fn suspect(&mut self, suspect: &Suspect<'_>, cause: Cause, via: Path) {
-        if self.is_complaint(suspect) {
+        if self.is_complaint(suspect, &via) {
             return;
         }
         let Some(id) = self.table.find(suspect.node) else { return };

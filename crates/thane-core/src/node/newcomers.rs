@@ -14,8 +14,9 @@ use std::time::Duration;
 use super::Node;
 use crate::timers::Timer;
 
-/// Newcomers that gossip told of since the last exchange are a crowd if they are one in so many of all members. In a small cluster one is,
-/// because an exchange costs nothing there, and each message is sent only four times.
+/// Up to so many members ordinary exchanges are frequent enough.
+const SMALL: usize = 16;
+/// Newcomers that gossip told of since the last exchange are a crowd if they are one in so many of all members.
 const CROWD_SHARE: usize = 16;
 /// Most exchanges out of turn for each ordinary one.
 const EXTRA_MAX: u32 = 8;
@@ -69,7 +70,8 @@ impl Node {
 
     fn exchange_soon(&mut self) {
         let interval = self.config.push_pull_interval;
-        if self.newcomers.due || self.newcomers.left == 0 || interval.is_zero() {
+        if self.table.known() <= SMALL || self.newcomers.due || self.newcomers.left == 0 || interval.is_zero()
+        {
             return;
         }
         self.newcomers.due = true;

@@ -27,7 +27,7 @@ use std::time::Duration;
 use thane_wire::gossip::{Dead, Suspect};
 
 use super::Node;
-use crate::event::{Cause, Event};
+use crate::event::{Cause, Event, Path};
 use crate::member::{State, Status};
 use crate::notice::{Layer, Level};
 use crate::table::MemberId;
@@ -231,8 +231,9 @@ impl Node {
         }
     }
 
-    /// An accusation that no other implementation would take for one. Says whether it was.
-    pub(super) fn is_complaint(&mut self, suspect: &Suspect<'_>) -> bool {
+    /// An accusation that no other implementation would take for one. Says whether it was. What a peer's list says names no accuser, so
+    /// that it is nobody's complaint.
+    pub(super) fn is_complaint(&mut self, suspect: &Suspect<'_>, via: &Path) -> bool {
         if suspect.incarnation > 0 {
             if self.config.detector.unsteady {
                 self.lives(suspect.from);
@@ -240,6 +241,7 @@ impl Node {
             return false;
         }
         if self.judges_steadiness()
+            && matches!(via, Path::Packet(_))
             && suspect.node != suspect.from
             && let (Some(id), Some(_)) = (self.table.find(suspect.node), self.table.find(suspect.from))
             && id != self.own
@@ -469,12 +471,16 @@ impl Node {
         self.config.probe_interval * LAST_CHANCE
     }
 
-    /// How many complain of a member whose word counts.
-    fn complaints_that_count(&self, name: &str) -> usize {
-        let Some(watched) = self.steadiness.watched.get(name) else { return 0 };
+    /// Who complains of a member and whose word counts.
+    fn trusted_complainers(&self, name: &str) -> impl Iterator<Item = &Arc<str>> {
         let (now, window) = (self.now, self.window());
-        let counts = |(by, at): &&(Arc<str>, Time)| now.since(*at) < window && self.is_trusted(by);
-        watched.complaints.iter().filter(counts).count()
+        let complaints = self.steadiness.watched.get(name).map(|watched| watched.complaints.as_slice());
+        let counts = move |(by, at): &&(Arc<str>, Time)| now.since(*at) < window && self.is_trusted(by);
+        complaints.unwrap_or_default().iter().filter(counts).map(|(by, _)| by)
+    }
+
+    fn complaints_that_count(&self, name: &str) -> usize {
+        self.trusted_complainers(name).count()
     }
 
     /// Whether a trial of our own bears out what others say. Nobody can try a member that is dead for the detector.
@@ -498,9 +504,9 @@ impl Node {
             return;
         }
         let now = self.now;
+        let by: Vec<Arc<str>> = self.trusted_complainers(&name).cloned().collect();
         let Some(watched) = self.steadiness.watched.get_mut(&name) else { return };
         watched.unsteady = Some(now);
-        let by: Vec<Arc<str>> = watched.complaints.iter().map(|(by, _)| by.clone()).collect();
         self.counters.unsteady_verdicts += 1;
         if self.table[id].status != Some(Status::Alive) {
             return;
@@ -552,8 +558,8 @@ impl Node {
                 }
                 // A member that has left, or was erased, is not ours to bring back.
                 Some(_) if self.table[id].status != Some(Status::Failed) => true,
-                // While it is dead, nobody tries it.
-                Some(_) if !self.table[id].is_live() => false,
+                // While it is dead, nobody tries it; what was found before then grows old.
+                Some(_) if !self.table[id].is_live() => watched.complaints.is_empty(),
                 Some(since) => {
                     watched.complaints.len() < QUIET
                         && now.since(since) >= window

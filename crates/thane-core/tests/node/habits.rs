@@ -78,8 +78,7 @@ fn nodes_that_start_together_do_not_act_together() {
             let mut config = quiet("a", addr_of(1));
             choose(&mut config);
             let mut bench = Bench::seeded(config, seed);
-            // Known from the first exchange, it is no newcomer that would be worth another.
-            bench.push(true, &[encode_record("b", 1, addr_of(2), NodeStateKind::Alive, &VERSIONS)]);
+            bench.tell(&alive("b", 1, addr_of(2)));
             bench.sent.clear();
             let begun = (0..1000).find(|_| {
                 bench.run(ms(1));
