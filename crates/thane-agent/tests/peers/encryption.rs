@@ -25,6 +25,7 @@ pub(crate) fn tolerate_refusals(cluster: &Cluster) {
         "[ERR] memberlist: Msg type ",
         "[WARN] agent: error joining: ",
         "[WARN] memberlist: a stream with ",
+        "answers a ping over TCP with: none of our ",
     ] {
         cluster.tolerate(text);
     }
