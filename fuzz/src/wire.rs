@@ -5,6 +5,7 @@ use thane_core::Pattern;
 use thane_wire::coordinate::Coordinate;
 use thane_wire::filter::Filter;
 use thane_wire::gossip::{self, Message};
+use thane_wire::limits::COMPOUND_PARTS_MAX;
 use thane_wire::packet::Checksum;
 use thane_wire::rpc::{Command, RequestDecoder, ResponseDecoder};
 use thane_wire::serf::SerfMessage;
@@ -46,7 +47,7 @@ pub(crate) fn packet(data: &[u8]) {
 fn there_and_back(codec: &Codec, mut cursor: Cursor<'_>) {
     let checksum = if cursor.flag() { Checksum::Add } else { Checksum::Omit };
     let mut messages = Vec::new();
-    while !cursor.is_over() && messages.len() < 255 {
+    while !cursor.is_over() && messages.len() < COMPOUND_PARTS_MAX {
         let mut one = Vec::new();
         gossip::encode_user(cursor.long_bytes(), &mut one);
         messages.push(one);

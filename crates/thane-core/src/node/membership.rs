@@ -408,8 +408,10 @@ impl Node {
         if suspicion.serial != serial || self.verdict_must_wait() {
             return;
         }
+        // We may be woken long after its end: its last chance begins now.
+        let late = self.now.since(suspicion.ends());
         if self.accusers_are_unsteady(id) {
-            self.excuse_suspect(id, self.last_chance());
+            self.excuse_suspect(id, late + self.last_chance());
             return;
         }
         let Some(suspicion) = self.table.get(id).and_then(|entry| entry.suspicion()) else { return };
