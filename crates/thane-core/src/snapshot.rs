@@ -255,6 +255,7 @@ impl SnapshotLog {
                 if what == " lost" {
                     self.insert_lost(name, addr);
                 } else {
+                    self.lost.remove(name);
                     self.failed.insert(name.to_owned(), addr.to_owned());
                 }
             }
