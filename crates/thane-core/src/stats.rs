@@ -112,6 +112,8 @@ counters! {
     unsteady_verdicts,
     /// Rounds of gossip between the regular ones, for urgent news.
     extra_gossip_rounds,
+    /// Exchanges of state out of turn, because many were new to each other.
+    extra_push_pulls,
     /// Pings relayed for others.
     indirect_probes_relayed,
     /// Accusations against ourselves that we answered.

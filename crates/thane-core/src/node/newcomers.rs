@@ -87,6 +87,7 @@ impl Node {
         self.newcomers.due = false;
         self.newcomers.heard = 0;
         if !self.push_pull_must_wait() {
+            self.counters.extra_push_pulls += 1;
             self.push_pull_with_somebody();
         }
     }

@@ -113,6 +113,7 @@ fn gossip_of_a_crowd_is_followed_by_an_exchange() {
     assert_eq!(told(70..73), 0, "three of more than sixty are none");
     assert_eq!(told(73..76), 1, "six are");
     assert_eq!(told(76..79), 0, "it is counted anew");
+    assert_eq!(bench.node.counters().extra_push_pulls, 1);
 }
 
 #[test]
