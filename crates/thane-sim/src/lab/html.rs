@@ -123,7 +123,8 @@ fn told(page: &mut String, studies: &[(&str, &Study)]) {
 
 /// The numbers that people look for first.
 fn tiles(page: &mut String, study: &Study) {
-    const FIRST: [&str; 9] = [
+    const FIRST: [&str; 10] = [
+        "start_complete_since_last",
         "crash_first",
         "crash_last",
         "wrong_alarms",

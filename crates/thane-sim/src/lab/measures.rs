@@ -135,6 +135,7 @@ const fn lower(
     Measure { key, group, title, unit, better: Better::Lower, of }
 }
 
+const START: &str = "Coming to be";
 const CRASHES: &str = "Finding crashes";
 const ALARMS: &str = "False alarms";
 const SPREAD: &str = "Spreading user events";
@@ -144,6 +145,15 @@ const TRAFFIC: &str = "Traffic of a member";
 
 /// All measures, in the order in which they are shown.
 pub const MEASURES: &[Measure] = &[
+    Measure {
+        better: Better::Neither,
+        ..lower(START, "start_last", "the last member starts after", Unit::Seconds, |it| it.start?.last)
+    },
+    lower(START, "start_complete", "all know each other after", Unit::Seconds, |it| it.start?.complete),
+    lower(START, "start_complete_since_last", "that is, after the last start", Unit::Seconds, |it| {
+        let start = it.start?;
+        Some(start.complete? - start.last?)
+    }),
     lower(CRASHES, "crash_suspected", "first suspicion after", Unit::Seconds, |it| {
         of_crashes(it, |crash| crash.suspected)
     }),

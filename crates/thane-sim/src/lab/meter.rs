@@ -96,6 +96,18 @@ pub(super) struct AgreementRecord {
     pub(super) agreed: Option<Time>,
 }
 
+/// How a cluster comes to be whose members start while it is looked on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beginning {
+    /// The first so many members make the cluster.
+    founders: usize,
+    /// Of these, those that are still to start for the first time.
+    left: usize,
+    pub(super) last_start: Option<Time>,
+    /// When all lists were right for the first time after that.
+    pub(super) complete: Option<Time>,
+}
+
 /// Somebody declared failed who is up. Whether that was wrong is judged with the network at hand.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Doubtful {
@@ -130,6 +142,7 @@ pub(super) struct Meter {
     sent: usize,
     pub(super) queries: Vec<QueryRecord>,
     running_queries: BTreeMap<(u32, QueryId), usize>,
+    pub(super) beginning: Option<Beginning>,
     pub(super) agreements: Vec<AgreementRecord>,
     open_agreements: usize,
     pub(super) doubtful: Vec<Doubtful>,
@@ -174,6 +187,7 @@ impl Meter {
             sent: 0,
             queries: Vec::new(),
             running_queries: BTreeMap::new(),
+            beginning: None,
             agreements: Vec::new(),
             open_agreements: 0,
             doubtful: Vec::new(),
@@ -218,6 +232,12 @@ impl Meter {
     /// A member has begun to leave: from now on the others should not list it.
     pub(super) fn leaving(&mut self, member: u32, at: Time) {
         self.set_up(member, false, at);
+    }
+
+    /// So many members, the first ones, will start, and are to be a cluster then.
+    pub(super) fn begins(&mut self, members: usize) {
+        self.beginning =
+            Some(Beginning { founders: members, left: members, last_start: None, complete: None });
     }
 
     /// Something has changed: from now on it is measured how long it takes until all views are right.
@@ -303,9 +323,9 @@ impl Meter {
         (self.up - self.exact) as usize
     }
 
-    /// Whether all that changed has been agreed on.
+    /// Whether all that changed has been agreed on, and the cluster came to be.
     pub(super) fn all_agreed(&self) -> bool {
-        self.open_agreements == 0
+        self.open_agreements == 0 && self.beginning.is_none_or(|it| it.complete.is_some())
     }
 
     /// How many members each one that is up lists.
@@ -336,6 +356,12 @@ impl Meter {
     }
 
     fn look_for_agreement(&mut self, now: Time) {
+        if let Some(beginning) = &mut self.beginning
+            && beginning.left == 0
+            && self.exact == self.up
+        {
+            beginning.complete.get_or_insert(now);
+        }
         if self.open_agreements > 0 && self.agrees() {
             for record in self.agreements.iter_mut().rev().filter(|record| record.agreed.is_none()) {
                 record.agreed = Some(now);
@@ -558,6 +584,13 @@ impl Observer for Meter {
         self.seats[index].up_since = at;
         self.seats[index].paused_until = None;
         self.set_up(member, true, at);
+        if let Some(beginning) = &mut self.beginning
+            && process.life == 1
+            && index < beginning.founders
+        {
+            beginning.left -= 1;
+            beginning.last_start = (beginning.left == 0).then_some(at);
+        }
         if process.life > 1 {
             self.logs.add(at, member, member, EntryKind::Up, || "its process started again".to_owned());
         }

@@ -34,7 +34,7 @@ pub use keys::{KEYS, Key};
 pub use measures::{Better, MEASURES, Measure, Unit};
 pub use play::{Progress, run};
 pub use report::{
-    Agreement, Alarms, BrokenRule, Crash, FaultMark, Lied, Queries, Report, Sample, Spread, Traffic,
+    Agreement, Alarms, BrokenRule, Crash, FaultMark, Lied, Queries, Report, Sample, Spread, Started, Traffic,
 };
 pub use setup::{End, Load, NODES_MAX, Other, ReadFile, Setup, SetupError, Start};
 pub use statistics::{Summary, quantile};

@@ -30,6 +30,8 @@ pub struct Report {
     pub queries: Queries,
     /// What the network carried.
     pub traffic: Traffic,
+    /// How the cluster came to be; `null` if it had formed before the clock started.
+    pub start: Option<Started>,
     /// How long it took after each change until all views were right.
     pub agreements: Vec<Agreement>,
     /// Different cluster sizes that members believed in, looked at once a second.
@@ -179,6 +181,15 @@ pub struct Traffic {
     pub busiest_bytes: f64,
     /// All bytes in the second of the run in which most were sent, a member.
     pub peak_bytes: f64,
+}
+
+/// How a cluster came to be whose first process started with the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Started {
+    /// When the last process started; `null` if the run ended before.
+    pub last: Option<f64>,
+    /// When, with all of them started, each member's list held exactly the members that were up, for the first time; `null` if never.
+    pub complete: Option<f64>,
 }
 
 /// A change, and how long until all views were right.

@@ -1,14 +1,14 @@
 //! A study as text for a terminal.
 
 use super::measures::{Better, MEASURES, Measure, seconds};
-use super::report::{Lied, Report};
+use super::report::{Lied, Report, Started};
 use super::statistics::Summary;
 use super::study::{Comparison, Study};
 
 /// What a study has shown, in a few sentences, the most important first.
 pub fn findings(study: &Study) -> Vec<String> {
     let reports = &study.reports;
-    let mut told = Vec::new();
+    let mut told: Vec<String> = of_starts(study).into_iter().collect();
     let crashes: Vec<_> = reports.iter().flat_map(|report| &report.crashes).collect();
     if !crashes.is_empty() {
         let unaware: usize = crashes.iter().map(|crash| crash.unaware).sum();
@@ -70,6 +70,33 @@ pub fn findings(study: &Study) -> Vec<String> {
         told.push("It was stopped before its end.".to_owned());
     }
     told
+}
+
+/// How the cluster came to be.
+fn of_starts(study: &Study) -> Option<String> {
+    let starts: Vec<_> = study.reports.iter().filter_map(|report| report.start).collect();
+    let slowest = |of: fn(&Started) -> Option<f64>| {
+        let times: Option<Vec<f64>> = starts.iter().map(of).collect();
+        Some(times?.into_iter().fold(0.0, f64::max))
+    };
+    let nodes = study.setup.nodes;
+    if starts.is_empty() {
+        return None;
+    }
+    let Some(last) = slowest(|it| it.last) else {
+        return Some(format!("Not all {nodes} members had started by the end."));
+    };
+    let started = format!("All {nodes} members had started after {}", seconds(last));
+    Some(match (slowest(|it| it.complete), slowest(|it| Some(it.complete? - it.last?))) {
+        (Some(complete), Some(more)) => {
+            format!(
+                "{started}, and knew each other {} later, {} after the first start.",
+                seconds(more),
+                seconds(complete)
+            )
+        }
+        _ => format!("{started}, but did not all come to know each other."),
+    })
 }
 
 /// What byzantine peers achieved.

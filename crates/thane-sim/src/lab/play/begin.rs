@@ -77,10 +77,13 @@ impl<'a> Play<'a> {
 
     /// Brings the cluster to the moment when the clock starts, and plans what comes then.
     pub(super) fn form(&mut self, progress: &mut dyn FnMut(&Progress) -> bool) {
+        if self.setup.start != Start::Formed {
+            let members = self.setup.nodes;
+            self.meter().begins(members);
+        }
         match self.setup.start {
             Start::Formed => self.form_before(progress),
             Start::Together => {
-                self.meter().changed("start".to_owned(), Time::ZERO);
                 self.plan(Time::ZERO, Step::Start { host: HostId(0), is_return: false });
                 for host in self.world.hosts().skip(1) {
                     let at = Time::ZERO + self.rng.span(Duration::ZERO, Duration::from_secs(1));
@@ -88,7 +91,6 @@ impl<'a> Play<'a> {
                 }
             }
             Start::OneByOne(every) => {
-                self.meter().changed("start".to_owned(), Time::ZERO);
                 for host in self.world.hosts() {
                     self.plan(Time::ZERO + every * host.0, Step::Start { host, is_return: false });
                 }

@@ -4,7 +4,9 @@ use thane_core::Time;
 
 use super::Play;
 use crate::lab::meter::{CrashRecord, Meter};
-use crate::lab::report::{Agreement, Alarms, BrokenRule, Crash, Lied, Queries, Report, Spread, Traffic};
+use crate::lab::report::{
+    Agreement, Alarms, BrokenRule, Crash, Lied, Queries, Report, Spread, Started, Traffic,
+};
 use crate::lab::setup::name_of;
 use crate::lab::statistics::quantile;
 
@@ -34,6 +36,10 @@ impl Play<'_> {
             after: record.agreed.map(|agreed| agreed.since(record.at).as_secs_f64()),
         });
         let agreements = agreements.collect();
+        let since_zero = |at: Time| at.since(zero).as_secs_f64();
+        let start = meter
+            .beginning
+            .map(|it| Started { last: it.last_start.map(since_zero), complete: it.complete.map(since_zero) });
         let queries = queries(meter);
         let views_wrong_at_end = meter.differing();
         let wronged = std::mem::take(&mut meter.wronged_members);
@@ -54,6 +60,7 @@ impl Play<'_> {
             events,
             queries,
             traffic,
+            start,
             agreements,
             view_sizes: self.sizes.len(),
             views_wrong_at_end,
