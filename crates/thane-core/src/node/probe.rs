@@ -50,6 +50,8 @@ pub(super) struct Probe {
     incarnation: u32,
     sent: Time,
     deadline: Time,
+    /// It ends before its time, because nobody need be waited for.
+    cut_short: bool,
     /// Whether others have been asked.
     indirect: bool,
     /// The ping itself could not be sent: then success says nothing about our own health.
@@ -128,6 +130,7 @@ impl Node {
             incarnation,
             sent: self.now,
             deadline,
+            cut_short: false,
             indirect: false,
             unsendable: false,
             relays: Vec::new(),
@@ -300,7 +303,7 @@ impl Node {
             // Two others hear us and not the member: where silence counts, more of it would say no more, however unwell we felt before.
             let soon = self.now + self.config.probe_timeout / 20;
             if news && probe.nacks() == 2 && self.config.detector.silent_witnesses && soon < probe.deadline {
-                probe.deadline = soon;
+                (probe.deadline, probe.cut_short) = (soon, true);
                 self.timers.cancel(probe.timers[1]);
                 probe.timers[1] = self.timers.set(soon, Timer::ProbeDeadline { seq });
             }
@@ -375,8 +378,8 @@ impl Node {
         self.counters.probes_failed += 1;
         let nacks = probe.nacks();
         let refused = probe.tcp == TcpProbe::Refused && self.config.detector.refusals;
-        let missing = if refused {
-            // Its machine answered us: our own network is fine.
+        let missing = if refused || probe.cut_short {
+            // Its machine answered us, or two relays did and the third had no time to: our own network is fine.
             0
         } else if probe.nacks_expected > 0 {
             (probe.nacks_expected - nacks) as i32

@@ -249,6 +249,22 @@ fn health_follows_from_nacks() {
     }
 }
 
+/// Two nacks end the probe where silence counts; the third relay had no time to send its own.
+#[test]
+fn a_probe_that_ends_early_blames_no_relay_for_silence() {
+    let mut bench = knowing(Config { detector: Detector::eager(), ..prober() }, &[VERSIONS; 4]);
+    let (target, seq) = next_ping(&mut bench);
+    bench.run(ms(500));
+    let relays = asked(&mut bench);
+    assert_eq!(relays.len(), 3);
+    for (relay, _, _) in &relays[..2] {
+        bench.tell_from(*relay, &encode(&Message::Nack(Nack { seq })));
+    }
+    bench.run(ms(100));
+    assert_eq!(state(&bench, target), State::Suspect, "before its time");
+    assert_eq!(bench.node.stats().health_score, 0);
+}
+
 #[test]
 fn one_relay_cannot_speak_for_all() {
     let mut bench = knowing(prober(), &[VERSIONS; 4]);
