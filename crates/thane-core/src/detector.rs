@@ -1,5 +1,7 @@
 //! Which rules the failure detector follows: each part of it is a switch.
 
+use std::str::FromStr;
+
 /// The rules by which a node takes others for failed. Begin with a constructor and change what you must.
 ///
 /// Every combination speaks the same protocol, and members with different rules work together in one cluster: a rule only says when this
@@ -108,6 +110,43 @@ impl Detector {
     /// [`Detector::thane`] for clusters that would rather do without a member than with one that is reached only now and then.
     pub const fn steady() -> Self {
         Self { unsteady: true, ..Self::thane() }
+    }
+}
+
+/// A set of rules with a name.
+type Named = (&'static str, Detector);
+
+/// The names by which flags and files call the sets of rules, those for users first.
+const NAMED: [Named; 9] = [
+    ("thane", Detector::thane()),
+    ("eager", Detector::eager()),
+    ("steady", Detector::steady()),
+    ("serf", Detector::lifeguard()),
+    ("lifeguard", Detector::lifeguard()),
+    ("swim", Detector::swim()),
+    ("lha-probe", Detector::lha_probe()),
+    ("lha-suspicion", Detector::lha_suspicion()),
+    ("buddy", Detector::buddy()),
+];
+
+/// No set of rules has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no detector; there are {names}", names = NAMED.map(|(name, _)| name).join(", "))]
+pub struct UnknownDetector(String);
+
+/// By name: `thane`, `eager`, `steady`, `serf` or `lifeguard`, and for comparison `swim`, `lha-probe`, `lha-suspicion`, `buddy`.
+///
+/// ```
+/// # use thane_core::Detector;
+/// assert_eq!("serf".parse(), Ok(Detector::lifeguard()));
+/// assert!("quick".parse::<Detector>().is_err());
+/// ```
+impl FromStr for Detector {
+    type Err = UnknownDetector;
+
+    fn from_str(name: &str) -> Result<Self, UnknownDetector> {
+        let found = NAMED.into_iter().find(|(known, _)| *known == name);
+        found.map(|(_, detector)| detector).ok_or_else(|| UnknownDetector(name.to_owned()))
     }
 }
 

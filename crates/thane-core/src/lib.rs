@@ -75,7 +75,7 @@ pub mod vivaldi;
 pub use coalesce::{Coalescable, CoalesceConfig, CoalescedEvent, Coalescer, MemberEventKind, Periods};
 pub use config::{Config, ConfigError, NAME_BYTES_MAX, USER_EVENT_BYTES_MAX};
 pub use delegate::{Candidate, Delegate, Veto};
-pub use detector::Detector;
+pub use detector::{Detector, UnknownDetector};
 pub use event::{
     AnswerWay, Cause, Change, Event, LastAnswer, Path, ProbeFailure, Relay, TcpProbe, UserEvent,
 };

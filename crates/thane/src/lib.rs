@@ -78,11 +78,12 @@ pub use node::{Coalesce, JoinReport, Node, Stopped};
 pub use query::{IncomingQuery, Query, QueryReplies, REPLY_QUEUE_MAX, Reply};
 pub use thane_core::{
     AnswerWay, BroadcastTimeout, Candidate, Cause, Change, CoalesceConfig, CommandError, Config, ConfigError,
-    Coordinate, Counters, Delegate, DroppedPacket, Evidence, ExchangeError, JoinFailure, Key, KeyCommand,
-    KeyError, KeyReport, Keyring, LastAnswer, Layer, Level, LifeState, Measure, Measurement, Measurements,
-    Member, MemberEventKind, NAME_BYTES_MAX, NETWORKS_MAX, NETWORKS_TAG, Network, Notice, Path, Pattern,
-    PatternError, Periods, ProbeFailure, Prune, Relay, Replay, State, Stats, Status, StopReason, Tags,
-    TcpProbe, Time, USER_EVENT_BYTES_MAX, UserEvent, Versions, Veto, announced_tags, shared_network,
+    Coordinate, Counters, Delegate, Detector, DroppedPacket, Evidence, ExchangeError, JoinFailure, Key,
+    KeyCommand, KeyError, KeyReport, Keyring, LastAnswer, Layer, Level, LifeState, Measure, Measurement,
+    Measurements, Member, MemberEventKind, NAME_BYTES_MAX, NETWORKS_MAX, NETWORKS_TAG, Network, Notice, Path,
+    Pattern, PatternError, Periods, ProbeFailure, Prune, Relay, Replay, State, Stats, Status, StopReason,
+    Tags, TcpProbe, Time, USER_EVENT_BYTES_MAX, UnknownDetector, UserEvent, Versions, Veto, announced_tags,
+    shared_network,
 };
 
 /// Recordings of nodes ([`Builder::record`]), to read and to play again. What they hold is in the core's terms.

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use thane::{NAME_BYTES_MAX, NETWORKS_MAX, Network, Profile, Tags, USER_EVENT_BYTES_MAX};
+use thane::{Detector, NAME_BYTES_MAX, NETWORKS_MAX, Network, Profile, Tags, USER_EVENT_BYTES_MAX};
 
 use super::config::{self, Layer};
 use super::tags_file::TagsFile;
@@ -78,6 +78,7 @@ pub(super) struct Settings {
 /// Settings that the node takes as they are; `None` for its defaults.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Tuning {
+    pub(super) detector: Detector,
     pub(super) reconnect_interval: Option<Duration>,
     pub(super) reconnect_timeout: Option<Duration>,
     pub(super) tombstone_timeout: Option<Duration>,
@@ -269,6 +270,11 @@ impl Settings {
         &self.profile
     }
 
+    /// The name of the detector's rules if they are not the default, for the banner.
+    pub(super) fn other_detector(&self) -> Option<&str> {
+        self.config.text("detector").filter(|_| self.tuning.detector != Detector::default())
+    }
+
     /// Where metrics go.
     pub(super) fn metrics(&self) -> MetricsConfig {
         MetricsConfig {
@@ -381,7 +387,10 @@ fn tuning(config: &Layer) -> Result<Tuning, String> {
             .map(Some)
             .map_err(|_negative| format!("Invalid {key}: {number} is negative; write a number of bytes")),
     };
+    let detector = config.text("detector").unwrap_or_default();
+    let detector = detector.parse().map_err(|unknown| format!("Invalid detector: {unknown} (-detector)"))?;
     Ok(Tuning {
+        detector,
         reconnect_interval: span("reconnect_interval")?,
         reconnect_timeout: span("reconnect_timeout")?,
         tombstone_timeout: span("tombstone_timeout")?,
@@ -418,6 +427,7 @@ impl Tuning {
         set(&mut config.user_event_size_limit, self.user_event_size_limit);
         set(&mut config.query_size_limit, self.query_size_limit);
         set(&mut config.query_response_size_limit, self.query_response_size_limit);
+        config.detector = self.detector;
         config.name_conflict_resolution = !self.disable_name_resolution;
         config.coordinates = !self.disable_coordinates;
     }

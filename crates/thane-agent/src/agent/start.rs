@@ -284,8 +284,11 @@ fn rows(settings: &Settings, agent: &Agent, rpc_addr: String) -> Vec<Row> {
         Row::new("Encrypted", settings.is_encrypted().to_string()),
         Row::new("Snapshot", settings.snapshot_path.is_some().to_string()),
         Row::new("Profile", settings.profile_name()),
-        Row::new("Message Compression Enabled", settings.compression.to_string()),
     ]);
+    if let Some(detector) = settings.other_detector() {
+        rows.push(Row::new("Detector", detector));
+    }
+    rows.extend([Row::new("Message Compression Enabled", settings.compression.to_string())]);
     if let Some(discovery) = &settings.discovery {
         rows.push(Row::new("mDNS cluster", &discovery.cluster));
     }

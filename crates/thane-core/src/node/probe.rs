@@ -49,9 +49,10 @@ pub(super) struct Probe {
     /// What the target's incarnation was when the probe began: the one that is accused if it fails.
     incarnation: u32,
     sent: Time,
+    /// When it ends if everybody is waited for.
+    due: Time,
+    /// When it ends.
     deadline: Time,
-    /// It ends before its time, because nobody need be waited for.
-    cut_short: bool,
     /// Whether others have been asked.
     indirect: bool,
     /// The ping itself could not be sent: then success says nothing about our own health.
@@ -68,6 +69,11 @@ impl Probe {
     /// Relays that have said that they heard nothing.
     fn nacks(&self) -> u32 {
         self.relays.iter().filter(|(_, relay)| relay.nacked).count() as u32
+    }
+
+    /// Whether it ends early, because nobody else need be waited for.
+    fn is_cut_short(&self) -> bool {
+        self.deadline < self.due
     }
 
     pub(super) fn check_invariants(&self) {
@@ -129,8 +135,8 @@ impl Node {
             addr,
             incarnation,
             sent: self.now,
+            due: deadline,
             deadline,
-            cut_short: false,
             indirect: false,
             unsendable: false,
             relays: Vec::new(),
@@ -303,7 +309,7 @@ impl Node {
             // Two others hear us and not the member: where silence counts, more of it would say no more, however unwell we felt before.
             let soon = self.now + self.config.probe_timeout / 20;
             if news && probe.nacks() == 2 && self.config.detector.silent_witnesses && soon < probe.deadline {
-                (probe.deadline, probe.cut_short) = (soon, true);
+                probe.deadline = soon;
                 self.timers.cancel(probe.timers[1]);
                 probe.timers[1] = self.timers.set(soon, Timer::ProbeDeadline { seq });
             }
@@ -378,7 +384,7 @@ impl Node {
         self.counters.probes_failed += 1;
         let nacks = probe.nacks();
         let refused = probe.tcp == TcpProbe::Refused && self.config.detector.refusals;
-        let missing = if refused || probe.cut_short {
+        let missing = if refused || probe.is_cut_short() {
             // Its machine answered us, or two relays did and the third had no time to: our own network is fine.
             0
         } else if probe.nacks_expected > 0 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use thane_core::{Config, Detector, Keyring};
+use thane_core::{Config, Keyring, UnknownDetector};
 
 use super::setup::{End, NODES_MAX, Setup, SetupError, Start};
 use super::values::{bytes_per_second, rate, share, switch, time, time_over_zero, whole};
@@ -336,10 +336,10 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "detector",
         group: "settings",
-        help: "The rules by which members are taken for failed: thane, serf (which is lifeguard), swim, lha-probe, lha-suspicion, buddy.",
+        help: "The rules by which members are taken for failed: thane, eager (silent ones soon), steady (without those that answer now and then), serf (which is lifeguard), swim, lha-probe, lha-suspicion, buddy.",
         has_flag: true,
         set: Set::Config(|config, text| {
-            config.detector = detector(text)?;
+            config.detector = text.parse().map_err(|unknown: UnknownDetector| unknown.to_string())?;
             Ok(())
         }),
     },
@@ -422,24 +422,6 @@ fn nearest(name: &str) -> Option<&'static str> {
     let names = KEYS.iter().map(|key| key.name).chain(["fault", "scenario"]);
     let near = names.map(|key| (distance(key), key)).min()?;
     (near.0 <= (name.chars().count() / 3).max(2)).then_some(near.1)
-}
-
-fn detector(text: &str) -> Result<Detector, String> {
-    Ok(match text {
-        "thane" => Detector::thane(),
-        "serf" | "lifeguard" => Detector::lifeguard(),
-        "swim" => Detector::swim(),
-        "lha-probe" => Detector::lha_probe(),
-        "lha-suspicion" => Detector::lha_suspicion(),
-        "buddy" => Detector::buddy(),
-        "eager" => Detector::eager(),
-        "steady" => Detector::steady(),
-        other => {
-            return Err(format!(
-                "'{other}' is no detector; there are thane, eager, steady, serf (lifeguard), swim, lha-probe, lha-suspicion and buddy"
-            ));
-        }
-    })
 }
 
 /// Whether this is one time, to which jitter can be added.

@@ -183,6 +183,14 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("profile", Kind::Text, "Timing: 'lan', 'wan' or 'local', the same for all members.")
         .flag("profile")
         .default("lan"),
+    Key::new(
+        "detector",
+        Kind::Text,
+        "Rules by which members are taken for failed: 'thane', 'eager' (a silent machine after two seconds, and who is only paused for \
+         so long as well), 'steady' (also who answers only now and then), or 'serf'. Members may differ in it. Thane only.",
+    )
+    .flag("detector")
+    .default("thane"),
     Key::new("protocol", Kind::PositiveInt, "Serf protocol to speak, 2 to 5 (default 5).").flag("protocol"),
     Key::new("broadcast_timeout", Kind::Duration, "Time that a message to all members is given, 1s or more.")
         .flag("broadcast-timeout")

@@ -53,6 +53,7 @@ async fn what_cannot_be_is_refused_in_serfs_words_with_a_remedy() {
         ),
         ("-encrypt=%%%", "Invalid encryption key: illegal base64 data at input byte 0", "'thane keygen'"),
         ("-profile=moon", "Unknown profile: moon", "lan, wan or local"),
+        ("-detector=quick", "Invalid detector: 'quick' is no detector", "eager, steady, serf"),
         ("-mdns-iface=lo", "mDNS interface specified without enabling mDNS discovery", "-discover"),
     ] {
         let found = refusal(&[argument]).await;
@@ -162,7 +163,7 @@ fn what_only_files_can_say_arrives() {
             "user_event_size_limit": 1, "query_size_limit": 2, "query_response_size_limit": 3,
             "disable_name_resolution": true, "disable_coordinates": true, "leave_on_terminate": true,
             "skip_leave_on_interrupt": true, "enable_syslog": true, "syslog_facility": "DAEMON", "keyring_file": "k",
-            "statsd_addr": "a:1", "statsite_addr": "b:2"}"#,
+            "statsd_addr": "a:1", "statsite_addr": "b:2", "detector": "eager"}"#,
     )
     .unwrap();
     assert_eq!(found.rpc_auth.as_deref(), Some("token"));
@@ -179,6 +180,9 @@ fn what_only_files_can_say_arrives() {
         (1, 2, 3)
     );
     assert!(!config.name_conflict_resolution && !config.coordinates);
+    assert_eq!(config.detector, Detector::eager());
+    settings(&["-detector=serf"]).tuning.apply(&mut config);
+    assert_eq!(config.detector, Detector::lifeguard());
 }
 
 #[test]
