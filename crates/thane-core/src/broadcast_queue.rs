@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::name_index::NameIndex;
@@ -15,11 +16,44 @@ const SLOTS_KEPT: usize = 64;
 /// Bytes that each part of a compound adds to its own.
 pub(crate) const PART_BYTES: usize = 2;
 
+/// A message as it is queued, shared by all who queue it in one process.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    /// Whom it is a statement about, which replaces an older one; `None` for a message that replaces nothing.
+    about: Option<Arc<str>>,
+    bytes: Box<[u8]>,
+}
+
+impl Message {
+    pub(crate) fn new(about: Option<&Arc<str>>, bytes: &[u8]) -> Arc<Self> {
+        Arc::new(Self { about: about.cloned(), bytes: bytes.into() })
+    }
+
+    /// Whether it is just this one.
+    pub(crate) fn is(&self, about: Option<&Arc<str>>, bytes: &[u8]) -> bool {
+        self.about.as_ref() == about && *self.bytes == *bytes
+    }
+}
+
+impl Deref for Message {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl AsRef<[u8]> for Message {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// A queue that hands out its messages least transmitted first, then longest first, then newest first.
 /// (memberlist: `queue.go`, `TransmitLimitedQueue`. Differs from it: the numbers that tell newer from older never start again.)
 ///
-/// Whoever joins a large cluster queues a message about each of its members, so an entry is kept short, and its place in the order
-/// takes four bytes.
+/// Whoever joins a large cluster queues a message about each of its members, so an entry takes 24 bytes, and its place in the order
+/// four.
 #[derive(Debug)]
 pub(crate) struct BroadcastQueue {
     /// Entries by their slot.
@@ -33,7 +67,7 @@ pub(crate) struct BroadcastQueue {
     /// Commands that wait for a message, by its number. There are few.
     ops: BTreeMap<u64, OpId>,
     /// For a message, by its number, another that goes in front of it and behind it, in the same packet. There are few.
-    escorts: BTreeMap<u64, Arc<[u8]>>,
+    escorts: BTreeMap<u64, Arc<Message>>,
     /// Commands whose message has been sent often enough, was replaced or was pruned, in that order.
     finished: Vec<OpId>,
     /// Slots of the packet that is being filled; empty in between.
@@ -49,14 +83,15 @@ struct Rank {
 
 #[derive(Debug)]
 struct Entry {
-    message: Arc<[u8]>,
-    name: Option<Arc<str>>,
+    message: Arc<Message>,
     /// Counted from the queue's first message on.
     number: u64,
     transmits: u32,
     /// Bytes of all its parts, without what a packet adds for the first.
     length: u32,
 }
+
+const _: () = assert!(size_of::<Option<Entry>>() == 24);
 
 impl Entry {
     fn rank(&self) -> Rank {
@@ -84,27 +119,25 @@ impl BroadcastQueue {
         }
     }
 
-    /// Queues a statement about `name`, replacing an older one about it.
+    /// Queues a message; a statement replaces an older one about the same member.
     ///
     /// An `escort` is a message without which this one would be misunderstood. It travels in every packet with it, in front
     /// of it and behind it, because memberlist may handle the parts of a packet from the last to the first.
-    pub(crate) fn queue_named(
-        &mut self,
-        name: &Arc<str>,
-        message: Arc<[u8]>,
-        escort: Option<Arc<[u8]>>,
-        op: Option<OpId>,
-    ) {
-        if let Some(old) = self.by_name.find(name, |slot| name_in(&self.entries, slot)) {
+    pub(crate) fn queue(&mut self, message: Arc<Message>, escort: Option<Arc<Message>>, op: Option<OpId>) {
+        let Some(name) = message.about.clone() else {
+            self.insert(message, escort, op);
+            return;
+        };
+        if let Some(old) = self.by_name.find(&name, |slot| name_in(&self.entries, slot)) {
             self.remove(old.0);
         }
-        let slot = self.insert(Some(name.clone()), message, escort, op);
+        let slot = self.insert(message, escort, op);
         let entries = &self.entries;
-        self.by_name.insert(name, MemberId(slot), |slot| name_in(entries, slot));
+        self.by_name.insert(&name, MemberId(slot), |slot| name_in(entries, slot));
     }
 
     /// Gives an escort to the statement about `name` that is waiting, if there is one that has none.
-    pub(crate) fn escort(&mut self, name: &str, escort: Arc<[u8]>) {
+    pub(crate) fn escort(&mut self, name: &str, escort: Arc<Message>) {
         let Some(slot) = self.by_name.find(name, |slot| name_in(&self.entries, slot)) else { return };
         if self.entry(slot.0).parts() > 1 {
             return;
@@ -117,22 +150,11 @@ impl BroadcastQueue {
         self.enter_order(slot.0, number, rank);
     }
 
-    /// Queues a message that replaces nothing.
-    pub(crate) fn queue(&mut self, message: Arc<[u8]>, op: Option<OpId>) {
-        self.insert(None, message, None, op);
-    }
-
     fn entry(&self, slot: u32) -> &Entry {
         self.entries[slot as usize].as_ref().expect("invariant: every place has its entry")
     }
 
-    fn insert(
-        &mut self,
-        name: Option<Arc<str>>,
-        message: Arc<[u8]>,
-        escort: Option<Arc<[u8]>>,
-        op: Option<OpId>,
-    ) -> u32 {
+    fn insert(&mut self, message: Arc<Message>, escort: Option<Arc<Message>>, op: Option<OpId>) -> u32 {
         let number = self.next_number;
         self.next_number += 1;
         if let Some(op) = op {
@@ -143,7 +165,7 @@ impl BroadcastQueue {
             length += escort_bytes(&escort);
             self.escorts.insert(number, escort);
         }
-        let entry = Entry { message, name, number, transmits: 0, length };
+        let entry = Entry { message, number, transmits: 0, length };
         let rank = entry.rank();
         let slot = self.free.pop().unwrap_or_else(|| {
             if self.entries.len() == self.entries.capacity() {
@@ -190,7 +212,7 @@ impl BroadcastQueue {
 
     /// Removes an entry that has left the order.
     fn drop_entry(&mut self, slot: u32) {
-        if self.entries[slot as usize].as_ref().is_some_and(|entry| entry.name.is_some()) {
+        if self.entries[slot as usize].as_ref().is_some_and(|entry| entry.message.about.is_some()) {
             let entries = &self.entries;
             self.by_name.remove(MemberId(slot), |slot| name_in(entries, slot));
         }
@@ -218,7 +240,7 @@ impl BroadcastQueue {
         room: usize,
         transmit_limit: u32,
         parts_max: usize,
-        out: &mut Vec<Arc<[u8]>>,
+        out: &mut Vec<Arc<Message>>,
     ) -> usize {
         let mut used = 0;
         let last_tier = self.order.last_key_value().map_or(0, |(rank, _)| rank.transmits);
@@ -320,7 +342,7 @@ impl BroadcastQueue {
         }
         let mut named = 0;
         for (slot, entry) in self.entries.iter().enumerate() {
-            if let Some(name) = entry.as_ref().and_then(|entry| entry.name.as_ref()) {
+            if let Some(name) = entry.as_ref().and_then(|entry| entry.message.about.as_ref()) {
                 let found = self.by_name.find(name, |slot| name_in(&self.entries, slot));
                 assert_eq!(found, Some(MemberId(slot as u32)), "the name {name} leads to its entry");
                 named += 1;
@@ -338,7 +360,7 @@ impl BroadcastQueue {
 /// The name of the statement in a slot that is in use.
 fn name_in(entries: &[Option<Entry>], slot: MemberId) -> &str {
     let entry = entries[slot.0 as usize].as_ref();
-    let name = entry.and_then(|entry| entry.name.as_deref());
+    let name = entry.and_then(|entry| entry.message.about.as_deref());
     name.expect("invariant: the index leads to statements that are there")
 }
 

@@ -24,6 +24,8 @@ pub(crate) const EVIDENCE_MAX: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Entry {
     identity: Arc<Identity>,
+    /// That of its identity, which all entries have elsewhere in memory; [`u32::MAX`] for none.
+    number: u32,
     pub(crate) incarnation: u32,
     pub(crate) state: State,
     pub(crate) status: Option<Status>,
@@ -145,6 +147,7 @@ impl Entry {
     /// A member that neither layer remembers yet.
     pub(crate) fn new(identity: Arc<Identity>, now: Time) -> Self {
         Self {
+            number: identity.number.unwrap_or(u32::MAX),
             identity,
             incarnation: 0,
             state: State::Forgotten,
@@ -160,10 +163,16 @@ impl Entry {
         &self.identity
     }
 
+    /// The number of its name in the interner, if it has one.
+    pub(crate) fn number(&self) -> Option<u32> {
+        Some(self.number).filter(|number| *number < u32::MAX)
+    }
+
     /// Changes what it announces. What was measured at another address says nothing about the new one.
     /// Differs from Serf: it goes on with the round trips to the old address.
     pub(crate) fn set_identity(&mut self, identity: Arc<Identity>) {
         let before = self.addr();
+        self.number = identity.number.unwrap_or(u32::MAX);
         self.identity = identity;
         if before != self.addr() {
             self.forget_measurements();

@@ -1,10 +1,11 @@
 //! What members announce of themselves, kept once for several nodes.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
+use crate::broadcast_queue::Message;
 use crate::name_index::NameIndex;
 use crate::rng::Seed;
 use crate::shared_state::SharedStates;
@@ -14,7 +15,7 @@ use crate::table::{MEMBERS_MAX, MemberId};
 const MESSAGES: usize = 1 << 18;
 
 /// What a member announces of itself.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) name: Arc<str>,
     /// Exactly as announced: an IPv4 address in mapped form stays [`IpAddr::V6`], because Go compares the bytes.
@@ -24,6 +25,21 @@ pub(crate) struct Identity {
     pub(crate) versions: [u8; 6],
     /// The number of its name in the interner, if there is one.
     pub(crate) number: Option<u32>,
+    /// What state exchanges say of it while it is alive under an incarnation, the one asked for first.
+    alive_record: OnceLock<(u32, Box<[u8]>)>,
+}
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.is(&Announced {
+                name: &other.name,
+                ip: other.ip,
+                port: other.port,
+                meta: &other.meta,
+                versions: other.versions,
+            })
+    }
 }
 
 /// An identity as it was heard, still in the bytes of the message.
@@ -47,7 +63,26 @@ impl Identity {
 
     fn of(heard: &Announced<'_>, name: Arc<str>, number: Option<u32>) -> Self {
         let meta = if heard.meta.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(heard.meta) };
-        Self { name, ip: heard.ip, port: heard.port, meta, versions: heard.versions, number }
+        Self {
+            name,
+            ip: heard.ip,
+            port: heard.port,
+            meta,
+            versions: heard.versions,
+            number,
+            alive_record: OnceLock::new(),
+        }
+    }
+
+    /// What a state exchange says of it, ready-made if many nodes say it; `encode` makes it.
+    pub(crate) fn alive_record(&self, incarnation: u32, encode: impl FnOnce(&mut Vec<u8>)) -> Option<&[u8]> {
+        self.number?;
+        let (known, record) = self.alive_record.get_or_init(|| {
+            let mut record = Vec::new();
+            encode(&mut record);
+            (incarnation, record.into())
+        });
+        (*known == incarnation).then_some(record)
     }
 }
 
@@ -66,7 +101,7 @@ struct Shared {
     by_name: NameIndex,
     identities: Vec<Arc<Identity>>,
     /// Messages that nodes have queued lately, each where its hash puts it.
-    messages: Vec<Option<Arc<[u8]>>>,
+    messages: Vec<Option<Arc<Message>>>,
     states: SharedStates,
 }
 
@@ -77,17 +112,24 @@ impl Interner {
         Self(Arc::new(Mutex::new(Shared { by_name, identities, messages, states: SharedStates::default() })))
     }
 
-    /// A copy of these bytes: most likely the one that another node has of them.
-    pub(crate) fn message(&self, message: &[u8]) -> Arc<[u8]> {
+    /// This message: most likely the very one that another node has queued.
+    pub(crate) fn message(&self, about: Option<&Arc<str>>, message: &[u8]) -> Arc<Message> {
         let mut shared = self.lock();
         if shared.messages.is_empty() {
             shared.messages = vec![None; MESSAGES];
         }
         let at = shared.by_name.hash(message) as usize % MESSAGES;
         match &mut shared.messages[at] {
-            Some(known) if **known == *message => known.clone(),
-            place => place.insert(message.into()).clone(),
+            Some(known) if known.is(about, message) => known.clone(),
+            place => place.insert(Message::new(about, message)).clone(),
         }
+    }
+
+    /// The name of a member that some node knows.
+    pub(crate) fn name(&self, name: &str) -> Option<Arc<str>> {
+        let shared = self.lock();
+        let found = shared.by_name.find(name, |id| &shared.identities[id.0 as usize].name)?;
+        Some(shared.identities[found.0 as usize].name.clone())
     }
 
     /// Looks into, or adds to, the state exchanges that are shared.
@@ -164,8 +206,10 @@ mod tests {
     fn the_same_message_is_kept_once() {
         let interner = Interner::new(Seed::from(1));
         let [one, same, other] =
-            [&b"a message"[..], b"a message", b"another"].map(|bytes| interner.message(bytes));
-        assert!(Arc::ptr_eq(&one, &same) && *other == *b"another");
+            [&b"a message"[..], b"a message", b"another"].map(|bytes| interner.message(None, bytes));
+        assert!(Arc::ptr_eq(&one, &same) && **other == *b"another");
+        let about = interner.message(Some(&"a".into()), b"a message");
+        assert!(**about == **one && about != one, "the same bytes, but as a statement");
     }
 
     #[test]

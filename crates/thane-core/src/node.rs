@@ -14,6 +14,7 @@
 //! | `streams` | TCP exchanges from dial to close |
 //! | `push_pull` | full state: writing it and merging it |
 //! | `newcomers` | full state out of turn, while many are new to each other |
+//! | `recent_intents` | intents about names that are not members yet |
 //! | `status` | Serf's view of members: hooks from the detector, intents, reaping, reconnecting |
 //! | `commands` | join, leave, force-leave, tags: commands that take time |
 //! | `user_events` | user events |
@@ -43,6 +44,7 @@ mod packets;
 mod probe;
 mod push_pull;
 mod queries;
+mod recent_intents;
 mod rejoin;
 mod seeds;
 mod status;
@@ -72,10 +74,10 @@ pub use self::occupancy::Occupancy;
 use self::packets::RelayedPing;
 use self::probe::Prober;
 use self::queries::{Delivered, QueryBuffer};
+use self::recent_intents::RecentIntents;
 pub(crate) use self::rejoin::LOST_MAX;
 use self::rejoin::Rejoin;
 use self::seeds::Seeds;
-use self::status::RecentIntents;
 use self::steady::Steadiness;
 use self::streams::Stream;
 use self::user_events::EventBuffer;
@@ -275,7 +277,7 @@ impl Node {
             } else {
                 1
             }),
-            recent_intents: RecentIntents::default(),
+            recent_intents: RecentIntents::new(seed),
             awaiting_prune: BTreeSet::new(),
             event_buffer: EventBuffer::new(config.event_buffer_size as u64),
             query_buffer: QueryBuffer::new(config.query_buffer_size as u64),

@@ -21,7 +21,7 @@ use crate::table::Table;
 /// From how many members on lists are shared.
 pub(crate) const SHARED_MEMBERS_MIN: usize = 64;
 /// How many lists, and how many messages with them, are kept.
-const KEPT: usize = 8;
+const KEPT: usize = 32;
 
 /// What a node holds of all members, as far as others are told.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Held {
 /// A number that most likely differs for tables that differ in more than what members announce.
 fn digest_of(table: &Table) -> u64 {
     let of_entry = |entry: &Entry| {
-        let number = u64::from(entry.identity().number.unwrap_or(u32::MAX));
+        let number = u64::from(entry.number().unwrap_or(u32::MAX));
         let states = (entry.state as u64) << 8 | entry.status.map_or(255, |status| status as u64);
         let first = (number << 32 | u64::from(entry.incarnation)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let second = (entry.status_ltime << 16 | states).wrapping_mul(0xa076_1d64_78bd_642f);
@@ -80,7 +80,7 @@ impl Roll {
     fn of(table: &Table, digest: u64) -> Option<Self> {
         let mut held = Vec::with_capacity(table.len());
         for (_, entry) in table.iter() {
-            let number = entry.identity().number? as usize;
+            let number = entry.number()? as usize;
             if held.len() <= number {
                 held.resize_with(number + 1, || None);
             }
@@ -89,8 +89,13 @@ impl Roll {
         Some(Self { held, count: table.len(), digest })
     }
 
+    /// What it holds, by the numbers of names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.held.iter().flatten()
+    }
+
     fn held_of(&self, entry: &Entry) -> Option<(usize, &Held)> {
-        let number = entry.identity().number? as usize;
+        let number = entry.number()? as usize;
         Some((number, self.held.get(number)?.as_ref()?))
     }
 

@@ -6,14 +6,18 @@ use super::*;
 use crate::formulas::retransmit_limit;
 
 /// A message that begins with its id.
-fn message(id: &str, len: usize) -> Arc<[u8]> {
+fn message(id: &str, len: usize) -> Arc<Message> {
+    about(None, id, len)
+}
+
+fn about(name: Option<&str>, id: &str, len: usize) -> Arc<Message> {
     let mut bytes = id.as_bytes().to_vec();
     assert!(bytes.len() <= len, "{id} fits");
     bytes.resize(len, 0);
-    bytes.into()
+    Message::new(name.map(Arc::from).as_ref(), &bytes)
 }
 
-fn id(message: &Arc<[u8]>) -> String {
+fn id(message: &Arc<Message>) -> String {
     String::from_utf8(message.iter().copied().take_while(|byte| *byte != 0).collect()).unwrap()
 }
 
@@ -67,13 +71,8 @@ fn every_recorded_trace_of_memberlist_is_ours_too() {
                 kind @ ("queue_named" | "queue_unique") => {
                     let id = op["id"].as_str().unwrap();
                     lengths.insert(id.to_owned(), number(op, "len"));
-                    let (message, waiting) = (message(id, number(op, "len")), Some(op_of(id)));
-                    match op["name"].as_str() {
-                        Some(name) if kind == "queue_named" => {
-                            queue.queue_named(&name.into(), message, None, waiting);
-                        }
-                        _ => queue.queue(message, waiting),
-                    }
+                    let name = op["name"].as_str().filter(|_| kind == "queue_named");
+                    queue.queue(about(name, id, number(op, "len")), None, Some(op_of(id)));
                 }
                 "get" => {
                     let got = take(&mut queue, number(op, "overhead"), number(op, "limit"), limit);
@@ -110,7 +109,7 @@ fn every_recorded_selection_of_serf_is_ours_too() {
         let mut queues = ["intent", "query", "event"].map(|name| {
             let mut queue = BroadcastQueue::new(Seed::from(0));
             for new in case["queued_in_order"][name].as_array().into_iter().flatten() {
-                queue.queue(message(new["id"].as_str().unwrap(), number(new, "len")), None);
+                queue.queue(message(new["id"].as_str().unwrap(), number(new, "len")), None, None);
             }
             queue
         });
@@ -138,7 +137,7 @@ fn overhead_counts_for_each_message() {
     for (overhead, wanted) in [(2, 4), (3, 3)] {
         let mut queue = BroadcastQueue::new(Seed::from(0));
         for at in 0..4 {
-            queue.queue(message(&format!("m{at}"), 18), None);
+            queue.queue(message(&format!("m{at}"), 18), None, None);
         }
         assert_eq!(take(&mut queue, overhead, 80, 10).len(), wanted, "overhead {overhead}");
     }
@@ -149,7 +148,7 @@ fn overhead_counts_for_each_message() {
 fn a_message_goes_out_as_often_as_the_limit_says() {
     let mut queue = BroadcastQueue::new(Seed::from(0));
     for at in 0..4 {
-        queue.queue(message(&format!("m{at}"), 18), None);
+        queue.queue(message(&format!("m{at}"), 18), None, None);
     }
     let rounds: Vec<usize> = (0..4).map(|_| take(&mut queue, 3, 80, 2).len()).collect();
     assert_eq!(rounds, [3, 3, 2, 0]);
@@ -160,16 +159,12 @@ fn a_message_goes_out_as_often_as_the_limit_says() {
 fn the_oldest_of_equals_are_pruned_and_replaced_messages_are_finished() {
     let mut queue = BroadcastQueue::new(Seed::from(0));
     for at in 0..4 {
-        queue.queue_named(
-            &format!("node{at}").as_str().into(),
-            message(&format!("m{at}"), 18),
-            None,
-            Some(OpId(at)),
-        );
+        let (name, id) = (format!("node{at}"), format!("m{at}"));
+        queue.queue(about(Some(&name), &id, 18), None, Some(OpId(at)));
     }
     assert_eq!(queue.prune(2), 2);
     assert_eq!(queue.take_finished(), [OpId(0), OpId(1)]);
-    queue.queue_named(&"node3".into(), message("m9", 18), None, Some(OpId(9)));
+    queue.queue(about(Some("node3"), "m9", 18), None, Some(OpId(9)));
     assert_eq!(
         queue.take_finished(),
         [OpId(3)],
@@ -183,9 +178,9 @@ fn the_oldest_of_equals_are_pruned_and_replaced_messages_are_finished() {
 fn a_packet_takes_no_more_parts_than_allowed() {
     let mut queue = BroadcastQueue::new(Seed::from(0));
     for at in 0..300 {
-        queue.queue(message(&format!("m{at}"), 5), None);
+        queue.queue(message(&format!("m{at}"), 5), None, None);
     }
-    let mut out = vec![Arc::from(&b"first"[..])];
+    let mut out = vec![Message::new(None, b"first")];
     queue.take(2, 100_000, 4, 127, &mut out);
     assert_eq!(out.len(), 127, "the messages that were there already count");
 }
@@ -193,8 +188,8 @@ fn a_packet_takes_no_more_parts_than_allowed() {
 #[test]
 fn an_escort_goes_in_front_and_behind_and_counts_with_its_message() {
     let mut queue = BroadcastQueue::new(Seed::from(0));
-    queue.queue_named(&"a".into(), message("m1", 10), Some(message("e1", 6)), Some(OpId(1)));
-    queue.queue_named(&"b".into(), message("m2", 20), None, None);
+    queue.queue(about(Some("a"), "m1", 10), Some(message("e1", 6)), Some(OpId(1)));
+    queue.queue(about(Some("b"), "m2", 20), None, None);
     // 10 + 2 × (6 + 2) bytes: longer than the other, which is what decides who comes first.
     assert_eq!(take(&mut queue, 2, 27, 4), ["m2"], "all of it must fit");
     assert_eq!(take(&mut queue, 2, 28, 4), ["e1", "m1", "e1"]);
@@ -202,10 +197,10 @@ fn an_escort_goes_in_front_and_behind_and_counts_with_its_message() {
     queue.escort("b", message("e3", 6));
     queue.escort("nobody", message("e4", 6));
     assert_eq!(take(&mut queue, 2, 1000, 4), ["e2", "m2", "e2", "e1", "m1", "e1"]);
-    let mut out = vec![Arc::from(&[][..])];
+    let mut out = vec![Message::new(None, b"")];
     queue.take(2, 1000, 4, 6, &mut out);
     assert_eq!(out.len(), 4, "all of it within the number of parts");
-    queue.queue_named(&"a".into(), message("m3", 10), None, None);
+    queue.queue(about(Some("a"), "m3", 10), None, None);
     assert_eq!(queue.take_finished(), [OpId(1)]);
     assert_eq!(take(&mut queue, 2, 14, 4), ["m3"], "the escort went with the message that was replaced");
 }

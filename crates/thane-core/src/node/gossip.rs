@@ -9,7 +9,7 @@ use thane_wire::limits::COMPOUND_PARTS_MAX;
 use thane_wire::packet::Checksum;
 
 use super::Node;
-use crate::broadcast_queue::PART_BYTES;
+use crate::broadcast_queue::{Message, PART_BYTES};
 use crate::formulas::retransmit_limit;
 use crate::measure::Measure;
 use crate::member::State;
@@ -157,7 +157,7 @@ impl Node {
                 continue;
             }
             let (to, checksum) = (self.table[id].reached_at(), self.checksum_for(id));
-            self.send(to, checksum, &messages);
+            self.send(to, checksum, &parts(&messages));
         }
     }
 
@@ -167,14 +167,17 @@ impl Node {
             return self.send(to, checksum, &[message]);
         }
         let room = self.packet_room().saturating_sub(message.len() + PART_BYTES);
-        let mut messages = vec![Arc::from(message)];
+        let mut messages = vec![Message::new(None, &message)];
         self.take_gossip(room, &mut messages);
-        self.send(to, checksum, &messages);
+        self.send(to, checksum, &parts(&messages));
     }
 
-    /// A message for the queues. Simulated nodes keep one copy of what many of them queue.
-    pub(super) fn shared(&self, message: &[u8]) -> Arc<[u8]> {
-        self.config.interner.as_ref().map_or_else(|| message.into(), |interner| interner.message(message))
+    /// A message for the queues, a statement if it is `about` somebody. Simulated nodes keep one copy of what many of them queue.
+    pub(super) fn shared(&self, about: Option<&Arc<str>>, message: &[u8]) -> Arc<Message> {
+        match &self.config.interner {
+            Some(interner) => interner.message(about, message),
+            None => Message::new(about, message),
+        }
     }
 
     /// Bytes that parts of one packet, with [`PART_BYTES`] each, may take together.
@@ -194,7 +197,7 @@ impl Node {
     /// Differs from Serf: while others wait, statements get at most three quarters of a packet, so that a restless cluster does not
     /// starve its users' messages. And one packet in four is filled the other way round, so that neither many intents nor the size
     /// of an event keeps it waiting.
-    fn take_gossip(&mut self, room: usize, out: &mut Vec<Arc<[u8]>>) {
+    fn take_gossip(&mut self, room: usize, out: &mut Vec<Arc<Message>>) {
         if self.nothing_to_gossip() {
             return;
         }
@@ -213,7 +216,7 @@ impl Node {
     }
 
     /// Takes what belongs to Serf's layer; from the last queue to the first if `events_first`. Gives the bytes taken.
-    fn take_users_messages(&mut self, room: usize, events_first: bool, out: &mut Vec<Arc<[u8]>>) -> usize {
+    fn take_users_messages(&mut self, room: usize, events_first: bool, out: &mut Vec<Arc<Message>>) -> usize {
         let limit = retransmit_limit(self.config.retransmit_mult, self.table.with_status());
         let (mut used, before) = (0, out.len());
         let mut queues = [&mut self.intents, &mut self.queries, &mut self.events];
@@ -227,7 +230,7 @@ impl Node {
         used
     }
 
-    fn take_statements(&mut self, room: usize, out: &mut Vec<Arc<[u8]>>) -> usize {
+    fn take_statements(&mut self, room: usize, out: &mut Vec<Arc<Message>>) -> usize {
         let limit = retransmit_limit(self.config.retransmit_mult, self.table.known());
         let before = out.len();
         let used = self.statements.take(PART_BYTES, room, limit, COMPOUND_PARTS_MAX, out);
@@ -236,7 +239,7 @@ impl Node {
     }
 
     /// Measures the messages of Serf's layer among these.
-    fn measure_sent(&mut self, messages: &[Arc<[u8]>]) {
+    fn measure_sent(&mut self, messages: &[Arc<Message>]) {
         for message in messages.iter().filter(|message| message.first() == Some(&kind::USER)) {
             // Without memberlist's byte for messages of its users.
             self.measure(Measure::MessageSent, (message.len() - 1) as f64);
@@ -267,4 +270,9 @@ impl Node {
             }
         }
     }
+}
+
+/// The bytes of these messages.
+fn parts(messages: &[Arc<Message>]) -> Vec<&[u8]> {
+    messages.iter().map(|message| &***message).collect()
 }

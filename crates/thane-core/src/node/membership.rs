@@ -10,6 +10,7 @@ use std::time::Duration;
 use thane_wire::gossip::{Alive, Dead, Suspect, ip_bytes, ip_from_bytes};
 
 use super::Node;
+use crate::broadcast_queue::Message;
 use crate::delegate::{Candidate, Veto};
 use crate::event::{Cause, Event, Path};
 use crate::interner::Announced;
@@ -236,8 +237,7 @@ impl Node {
         };
         let mut message = Vec::with_capacity(96 + entry.meta.len());
         alive.encode(&mut message);
-        let message = self.shared(&message);
-        self.queue_statement(id, message, None, op);
+        self.queue_statement(id, &message, None, op);
     }
 
     /// Somebody else uses our name, or repeats what we said, or claims what we never said.
@@ -390,8 +390,7 @@ impl Node {
     fn gossip_suspect(&mut self, id: MemberId, suspect: &Suspect<'_>) {
         let mut message = Vec::new();
         suspect.encode(&mut message);
-        let message = self.shared(&message);
-        self.queue_statement(id, message, None, None);
+        self.queue_statement(id, &message, None, None);
     }
 
     fn clear_suspicion(&mut self, id: MemberId) {
@@ -507,10 +506,9 @@ impl Node {
     fn gossip_dead(&mut self, id: MemberId, dead: &Dead<'_>, op: Option<OpId>) {
         let mut message = Vec::new();
         dead.encode(&mut message);
-        let message = self.shared(&message);
         let escort =
             if self.table[id].status == Some(Status::Leaving) { self.leave_intent_held(id) } else { None };
-        self.queue_statement(id, message, escort, op);
+        self.queue_statement(id, &message, escort, op);
     }
 
     /// Queues a statement about a member, in the place of what was to be said about it before. There is one for each member, and for
@@ -518,11 +516,12 @@ impl Node {
     fn queue_statement(
         &mut self,
         id: MemberId,
-        message: Arc<[u8]>,
-        escort: Option<Arc<[u8]>>,
+        message: &[u8],
+        escort: Option<Arc<Message>>,
         op: Option<OpId>,
     ) {
-        self.statements.queue_named(&self.table[id].name, message, escort, op);
+        let message = self.shared(Some(&self.table[id].name), message);
+        self.statements.queue(message, escort, op);
         if self.statements.len() > MEMBERS_MAX {
             self.counters.broadcasts_pruned += self.statements.prune(MEMBERS_MAX) as u64;
         }

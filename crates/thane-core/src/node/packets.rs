@@ -7,6 +7,7 @@ use bytes::Bytes;
 use thane_wire::DecodeError;
 use thane_wire::gossip::{Ack, IndirectPing, Message, Nack, Ping, ip_bytes, ip_from_bytes};
 use thane_wire::packet::Checksum;
+use thane_wire::serf::{self, SerfMessage};
 
 use super::Node;
 use crate::entry::Entry;
@@ -63,7 +64,7 @@ impl Node {
                 let messages: Vec<_> =
                     opened.messages.iter().map(|message| Message::decode(message)).collect();
                 if messages.len() > 1 {
-                    self.table.fetch(messages.iter().flatten().filter_map(Message::about));
+                    self.table.fetch(messages.iter().flatten().filter_map(whom));
                 }
                 for message in messages {
                     self.message_arrived(from, message);
@@ -272,5 +273,18 @@ impl Node {
         self.counters.packets_sent += 1;
         self.counters.packet_bytes_sent += packet.len() as u64;
         self.outputs.push_back(Output::Send { to, packet });
+    }
+}
+
+/// The member whose entry is looked at for this message.
+fn whom<'a>(message: &Message<'a>) -> Option<&'a str> {
+    let Message::User(payload) = message else { return message.about() };
+    if !matches!(payload.first(), Some(&(serf::kind::JOIN | serf::kind::LEAVE))) {
+        return None;
+    }
+    match SerfMessage::decode(payload) {
+        Ok(SerfMessage::Join(join)) => Some(join.node),
+        Ok(SerfMessage::Leave(leave)) => Some(leave.node),
+        _ => None,
     }
 }

@@ -14,7 +14,6 @@ use thane_wire::stream::{PushPull, Role};
 use super::streams::{Purpose, Stream};
 use super::{LifeState, Node};
 use crate::delegate::{Candidate, Veto};
-use crate::entry::Entry;
 use crate::event::{Cause, Path};
 use crate::formulas::push_pull_scale;
 use crate::interner::Identity;
@@ -53,7 +52,10 @@ impl Node {
             return bytes;
         }
         let members = self.table.ring().iter().map(|id| &self.table[*id]);
-        let message = self.encode_state(join, members, self.table.iter().map(|(_, entry)| entry));
+        let records = members.map(|entry| (&**entry.identity(), entry.incarnation, entry.state));
+        let known = self.table.iter().filter(|(_, entry)| entry.status.is_some());
+        let status_ltimes = known.map(|(_, entry)| (&*entry.name, entry.status_ltime)).collect();
+        let message = self.encode_state(join, records, status_ltimes);
         self.codec.seal_stream(role, &message, nonce).into()
     }
 
@@ -69,16 +71,17 @@ impl Node {
             join,
             compression: config.compression,
             label: config.label.clone(),
-            user_state: self.encode_user_state(std::iter::empty(), false).into(),
+            user_state: self.encode_user_state(Vec::new(), false).into(),
         };
         let (table, own_roll) = (&self.table, &mut self.own_roll);
         let roll = interner.states(|states| own_roll.update(table, states))?;
         if let Some(bytes) = interner.states(|states| states.message(&roll, &form)) {
             return Some(bytes);
         }
-        let mut members: Vec<&Entry> = self.table.iter().map(|(_, entry)| entry).collect();
-        members.sort_unstable_by_key(|entry| entry.number);
-        let message = self.encode_state(join, members.iter().copied(), members.iter().copied());
+        let records = roll.iter().map(|held| (&*held.identity, held.incarnation, held.state));
+        let known = roll.iter().filter(|held| held.status.is_some());
+        let status_ltimes = known.map(|held| (&*held.identity.name, held.status_ltime)).collect();
+        let message = self.encode_state(join, records, status_ltimes);
         let bytes = Bytes::from(self.codec.seal_stream(role, &message, nonce));
         interner.states(|states| states.add(roll, form, bytes.clone()));
         Some(bytes)
@@ -114,19 +117,19 @@ impl Node {
         news.iter().all(fits).then(|| exchange_of(form.join, &news, of_serf))
     }
 
-    /// A push/pull message with these members, and Serf's half with those.
+    /// A push/pull message with these members, and in Serf's half those with their status times.
     fn encode_state<'a>(
         &self,
         join: bool,
-        members: impl Iterator<Item = &'a Entry>,
-        of_serf: impl Iterator<Item = &'a Entry>,
+        members: impl Iterator<Item = (&'a Identity, u32, State)>,
+        status_ltimes: Vec<(&'a str, u64)>,
     ) -> Vec<u8> {
         let count = self.table.known();
-        let mut records = Vec::with_capacity(96 * count);
-        for entry in members {
-            encode_record(entry.identity(), entry.incarnation, entry.state, &mut records);
+        let mut records = Vec::with_capacity(128 * count);
+        for (identity, incarnation, state) in members {
+            encode_record(identity, incarnation, state, &mut records);
         }
-        let user_state = self.encode_user_state(of_serf, true);
+        let user_state = self.encode_user_state(status_ltimes, true);
         let mut message = Vec::with_capacity(records.len() + user_state.len() + 64);
         PushPull::encode(join, count, &records, &user_state, &mut message);
         message
@@ -134,9 +137,7 @@ impl Node {
 
     /// Serf's half: the clocks, who has which status time, who has left, and recent user events.
     /// Differs from Serf: it sends a slot for each of its 512 Lamport times, empty or not.
-    fn encode_user_state<'a>(&self, members: impl Iterator<Item = &'a Entry>, with_left: bool) -> Vec<u8> {
-        let known = members.filter(|entry| entry.status.is_some());
-        let status_ltimes = known.map(|entry| (&*entry.name, entry.status_ltime)).collect();
+    fn encode_user_state(&self, status_ltimes: Vec<(&str, u64)>, with_left: bool) -> Vec<u8> {
         let left: &[_] = if with_left { self.table.left() } else { &[] };
         let left = left.iter().map(|id| &*self.table[*id].name).collect();
         let events = self.event_buffer.slots().map(|(ltime, events)| {
@@ -151,7 +152,7 @@ impl Node {
             events: Some(events.collect()),
             query_ltime: self.query_clock.time(),
         };
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(24 * state.status_ltimes.len() + 128);
         SerfMessage::PushPull(state).encode(&mut bytes);
         bytes
     }
@@ -348,24 +349,31 @@ impl Node {
 
 /// Appends the record of one member, unless the detector does not remember it.
 fn encode_record(identity: &Identity, incarnation: u32, state: State, out: &mut Vec<u8>) {
-    let (addr, addr_len) = ip_bytes(identity.ip);
-    let state = match state {
+    let kind = match state {
         State::Alive => NodeStateKind::Alive,
         State::Suspect => NodeStateKind::Suspect,
         State::Dead => NodeStateKind::Dead,
         State::Left => NodeStateKind::Left,
         State::Forgotten => return,
     };
-    NodeState {
-        name: &identity.name,
-        addr: &addr[..addr_len],
-        port: identity.port,
-        meta: (!identity.meta.is_empty()).then_some(&identity.meta[..]),
-        incarnation,
-        state,
-        versions: &identity.versions,
+    let encode = |out: &mut Vec<u8>| {
+        let (addr, addr_len) = ip_bytes(identity.ip);
+        NodeState {
+            name: &identity.name,
+            addr: &addr[..addr_len],
+            port: identity.port,
+            meta: (!identity.meta.is_empty()).then_some(&identity.meta[..]),
+            incarnation,
+            state: kind,
+            versions: &identity.versions,
+        }
+        .encode(out);
+    };
+    let ready = if state == State::Alive { identity.alive_record(incarnation, encode) } else { None };
+    match ready {
+        Some(record) => out.extend_from_slice(record),
+        None => encode(out),
     }
-    .encode(out);
 }
 
 /// A state exchange of these members only. `of_serf` is Serf's half without any.

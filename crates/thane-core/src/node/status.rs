@@ -3,7 +3,6 @@
 //! Source: Serf `serf.go` (handleNodeJoin, handleNodeLeave, handleNodeUpdate, handleNodeLeaveIntent, handleNodeJoinIntent,
 //! handlePrune, reap, reconnect).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +10,10 @@ use thane_wire::gossip;
 use thane_wire::serf::{Join, Leave, SerfMessage};
 
 use super::gossip::QUEUE_SURGE;
+use super::recent_intents::{IntentKind, Upsert};
 use super::streams::Purpose;
 use super::{LifeState, Node};
+use crate::broadcast_queue::Message;
 use crate::event::{Cause, Event, Path};
 use crate::formulas::reconnect_chance;
 use crate::lamport::LamportJump;
@@ -20,67 +21,10 @@ use crate::member::{State, Status};
 use crate::notice::{Layer, Level};
 use crate::output::OpId;
 use crate::table::MemberId;
-use crate::time::Time;
 use crate::timers::Timer;
-
-/// Most intents about unknown members that are remembered.
-pub(crate) const RECENT_INTENTS_MAX: usize = 1 << 16;
 
 /// Most members that are told in one pass of the reaper that they are held for leaving.
 const ASKED_AT_ONCE_MAX: usize = 64;
-
-/// Which intent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum IntentKind {
-    Join,
-    Leave,
-}
-
-/// Intents about names that are not members yet: the intent may overtake the announcement.
-#[derive(Debug, Default)]
-pub(super) struct RecentIntents {
-    entries: BTreeMap<Arc<str>, RecentIntent>,
-}
-
-#[derive(Debug)]
-struct RecentIntent {
-    kind: IntentKind,
-    ltime: u64,
-    recorded: Time,
-}
-
-impl RecentIntents {
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Keeps the intent if it is newer than what is known; only then is it news. (Serf: upsertIntent.)
-    fn upsert(&mut self, name: &str, kind: IntentKind, ltime: u64, now: Time) -> Upsert {
-        let full = self.entries.len() >= RECENT_INTENTS_MAX;
-        match self.entries.get_mut(name) {
-            Some(known) if ltime <= known.ltime => Upsert::Old,
-            Some(known) => {
-                *known = RecentIntent { kind, ltime, recorded: now };
-                Upsert::News
-            }
-            None if name.is_empty() || full => Upsert::Refused,
-            None => {
-                self.entries.insert(name.into(), RecentIntent { kind, ltime, recorded: now });
-                Upsert::News
-            }
-        }
-    }
-
-    fn reap(&mut self, now: Time, timeout: Duration) {
-        self.entries.retain(|_, intent| now.since(intent.recorded) <= timeout);
-    }
-}
-
-enum Upsert {
-    News,
-    Old,
-    Refused,
-}
 
 impl Node {
     // ---- hooks from the detector ----
@@ -92,7 +36,7 @@ impl Node {
         let mut status = Status::Alive;
         match entry.status {
             None => {
-                if let Some(intent) = self.recent_intents.entries.get(&entry.name) {
+                if let Some(intent) = self.recent_intents.get(&entry.name) {
                     if intent.kind == IntentKind::Leave {
                         status = Status::Leaving;
                     }
@@ -138,7 +82,7 @@ impl Node {
 
     /// The leave intent that made a member leave, as a packet carries it; none for a name so long that it would crowd out the rest, and
     /// none if the member is to be erased: that must reach everybody as it was said.
-    pub(super) fn leave_intent_held(&self, id: MemberId) -> Option<Arc<[u8]>> {
+    pub(super) fn leave_intent_held(&self, id: MemberId) -> Option<Arc<Message>> {
         let entry = &self.table[id];
         if self.awaiting_prune.contains(&entry.name) {
             return None;
@@ -147,7 +91,7 @@ impl Node {
         SerfMessage::Leave(Leave { ltime: entry.status_ltime, node: &entry.name, prune: false })
             .encode(&mut message);
         let framed = Some(frame(&message)).filter(|intent| intent.len() <= self.packet_room() / 8);
-        framed.map(|intent| self.shared(&intent))
+        framed.map(|intent| self.shared(None, &intent))
     }
 
     pub(super) fn member_updated(&mut self, id: MemberId, cause: Cause) {
@@ -205,14 +149,14 @@ impl Node {
 
     /// Queues a Serf message (its own type byte first) for gossip.
     pub(super) fn queue_serf(&mut self, queue: Queue, message: &[u8], op: Option<OpId>) {
-        let message = self.shared(&frame(message));
+        let message = self.shared(None, &frame(message));
         let surge = self.queue_depth_max().saturating_mul(QUEUE_SURGE);
         let queue = match queue {
             Queue::Intents => &mut self.intents,
             Queue::Queries => &mut self.queries,
             Queue::Events => &mut self.events,
         };
-        queue.queue(message, op);
+        queue.queue(message, None, op);
         if queue.len() > surge {
             self.counters.broadcasts_pruned += queue.prune(surge) as u64;
         }
@@ -339,7 +283,9 @@ impl Node {
     }
 
     fn remember_intent(&mut self, name: &str, kind: IntentKind, ltime: u64) -> bool {
-        match self.recent_intents.upsert(name, kind, ltime, self.now) {
+        let interner = self.config.interner.as_ref();
+        let named = |name: &str| interner.and_then(|it| it.name(name)).unwrap_or_else(|| name.into());
+        match self.recent_intents.upsert(name, kind, ltime, self.now, named) {
             Upsert::News => true,
             Upsert::Old => false,
             Upsert::Refused => {

