@@ -29,9 +29,9 @@ impl Message {
         Arc::new(Self { about: about.cloned(), bytes: bytes.into() })
     }
 
-    /// Whether it is just this one.
-    pub(crate) fn is(&self, about: Option<&Arc<str>>, bytes: &[u8]) -> bool {
-        self.about.as_ref() == about && *self.bytes == *bytes
+    /// Whether it is just this one, a statement or not. Statements of the same bytes are about the same member.
+    pub(crate) fn is(&self, is_statement: bool, bytes: &[u8]) -> bool {
+        self.about.is_some() == is_statement && *self.bytes == *bytes
     }
 }
 

@@ -14,6 +14,9 @@ use crate::table::{MEMBERS_MAX, MemberId};
 /// How many messages an interner remembers.
 const MESSAGES: usize = 1 << 18;
 
+/// What a member without tags announces as them.
+const NO_TAGS: &[u8] = &[0xff, 0x80];
+
 /// What a member announces of itself.
 #[derive(Debug)]
 pub(crate) struct Identity {
@@ -25,8 +28,9 @@ pub(crate) struct Identity {
     pub(crate) versions: [u8; 6],
     /// The number of its name in the interner, if there is one.
     pub(crate) number: Option<u32>,
-    /// What state exchanges say of it while it is alive under an incarnation, the one asked for first.
+    /// What is said of it while it is alive under an incarnation: in state exchanges, and by gossip.
     alive_record: OnceLock<(u32, Box<[u8]>)>,
+    alive_message: OnceLock<(u32, Arc<Message>)>,
 }
 
 impl PartialEq for Identity {
@@ -62,7 +66,12 @@ impl Identity {
     }
 
     fn of(heard: &Announced<'_>, name: Arc<str>, number: Option<u32>) -> Self {
-        let meta = if heard.meta.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(heard.meta) };
+        let meta = match heard.meta {
+            // These need no count of who shares them.
+            [] => Bytes::new(),
+            NO_TAGS => Bytes::from_static(NO_TAGS),
+            other => Bytes::copy_from_slice(other),
+        };
         Self {
             name,
             ip: heard.ip,
@@ -71,18 +80,39 @@ impl Identity {
             versions: heard.versions,
             number,
             alive_record: OnceLock::new(),
+            alive_message: OnceLock::new(),
         }
     }
 
-    /// What a state exchange says of it, ready-made if many nodes say it; `encode` makes it.
+    /// What a state exchange says of it while it is alive, ready-made if many nodes say it; `encode` makes it.
     pub(crate) fn alive_record(&self, incarnation: u32, encode: impl FnOnce(&mut Vec<u8>)) -> Option<&[u8]> {
-        self.number?;
-        let (known, record) = self.alive_record.get_or_init(|| {
+        let record = self.ready(&self.alive_record, incarnation, || {
             let mut record = Vec::new();
             encode(&mut record);
-            (incarnation, record.into())
+            record.into()
         });
-        (*known == incarnation).then_some(record)
+        record.map(|record| &**record)
+    }
+
+    /// The announcement that is gossiped of it, ready-made if many nodes gossip it.
+    pub(crate) fn alive_message(
+        &self,
+        incarnation: u32,
+        make: impl FnOnce() -> Arc<Message>,
+    ) -> Option<&Arc<Message>> {
+        self.ready(&self.alive_message, incarnation, make)
+    }
+
+    /// What is ready for this incarnation. Only of the first one that is asked for it is kept, as hardly any member has several.
+    fn ready<'a, T>(
+        &self,
+        place: &'a OnceLock<(u32, T)>,
+        incarnation: u32,
+        make: impl FnOnce() -> T,
+    ) -> Option<&'a T> {
+        self.number?;
+        let (known, ready) = place.get_or_init(|| (incarnation, make()));
+        (*known == incarnation).then_some(ready)
     }
 }
 
@@ -120,7 +150,7 @@ impl Interner {
         }
         let at = shared.by_name.hash(message) as usize % MESSAGES;
         match &mut shared.messages[at] {
-            Some(known) if known.is(about, message) => known.clone(),
+            Some(known) if known.is(about.is_some(), message) => known.clone(),
             place => place.insert(Message::new(about, message)).clone(),
         }
     }
@@ -218,5 +248,20 @@ mod tests {
         let other = identify(None, None, &heard("a", 7946, b""));
         assert!(one == other && !Arc::ptr_eq(&one, &other));
         assert!(Arc::ptr_eq(&one, &identify(None, Some(&one), &heard("a", 7946, b""))));
+    }
+
+    #[test]
+    fn who_has_no_tags_announces_so() {
+        assert_eq!(thane_wire::tags::encode(&thane_wire::tags::Tags::new()), NO_TAGS);
+    }
+
+    #[test]
+    fn what_is_ready_is_only_for_its_incarnation() {
+        let interner = Interner::new(Seed::from(1));
+        let shared = identify(Some(&interner), None, &heard("a", 7946, b""));
+        let record = |incarnation: u8| shared.alive_record(incarnation.into(), |out| out.push(incarnation));
+        assert_eq!((record(3), record(4), record(3)), (Some(&[3][..]), None, Some(&[3][..])));
+        let alone = identify(None, None, &heard("a", 7946, b""));
+        assert_eq!(alone.alive_record(3, |out| out.push(3)), None, "a node alone keeps nothing ready");
     }
 }

@@ -67,7 +67,7 @@ enum Past {
     Declined {
         /// Whether we belonged to a cluster before. What its members tell is not history but news.
         has_cluster: bool,
-        /// Members that we have met since the join began.
+        /// Members that we have met since the join began, if we did.
         met: BTreeSet<Arc<str>>,
     },
 }
@@ -271,7 +271,10 @@ impl Node {
     /// A member is met for the first time.
     pub(super) fn joins_meet(&mut self, name: &str) {
         for op in self.ops.values_mut() {
-            if let Stage::Joining(Joining { past: Past::Declined { met, .. }, .. }) = &mut op.stage {
+            // Who had no cluster before needs to know nothing of whom it met when.
+            if let Stage::Joining(Joining { past: Past::Declined { has_cluster: true, met }, .. }) =
+                &mut op.stage
+            {
                 met.insert(name.into());
             }
         }

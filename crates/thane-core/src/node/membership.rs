@@ -226,18 +226,25 @@ impl Node {
     /// Queues what is now known of a live member. Address, metadata and version bytes go on exactly as they came.
     fn broadcast_alive(&mut self, id: MemberId, versions: &[u8], op: Option<OpId>) {
         let entry = &self.table[id];
-        let (addr, addr_len) = ip_bytes(entry.ip);
-        let alive = Alive {
-            incarnation: entry.incarnation,
-            node: &entry.name,
-            addr: &addr[..addr_len],
-            port: entry.port,
-            meta: (!entry.meta.is_empty()).then_some(&entry.meta[..]),
-            versions,
+        let encode = || {
+            let (addr, addr_len) = ip_bytes(entry.ip);
+            let alive = Alive {
+                incarnation: entry.incarnation,
+                node: &entry.name,
+                addr: &addr[..addr_len],
+                port: entry.port,
+                meta: (!entry.meta.is_empty()).then_some(&entry.meta[..]),
+                versions,
+            };
+            let mut message = Vec::with_capacity(96 + entry.meta.len());
+            alive.encode(&mut message);
+            message
         };
-        let mut message = Vec::with_capacity(96 + entry.meta.len());
-        alive.encode(&mut message);
-        self.queue_statement(id, &message, None, op);
+        let (name, is_usual) = (Some(&entry.name), entry.versions == *versions);
+        let make = || Message::new(name, &encode());
+        let ready = if is_usual { entry.identity().alive_message(entry.incarnation, make) } else { None };
+        let message = ready.cloned().unwrap_or_else(|| self.shared(name, &encode()));
+        self.queue_statement(message, None, op);
     }
 
     /// Somebody else uses our name, or repeats what we said, or claims what we never said.
@@ -390,7 +397,8 @@ impl Node {
     fn gossip_suspect(&mut self, id: MemberId, suspect: &Suspect<'_>) {
         let mut message = Vec::new();
         suspect.encode(&mut message);
-        self.queue_statement(id, &message, None, None);
+        let message = self.shared(Some(&self.table[id].name), &message);
+        self.queue_statement(message, None, None);
     }
 
     fn clear_suspicion(&mut self, id: MemberId) {
@@ -508,19 +516,13 @@ impl Node {
         dead.encode(&mut message);
         let escort =
             if self.table[id].status == Some(Status::Leaving) { self.leave_intent_held(id) } else { None };
-        self.queue_statement(id, &message, escort, op);
+        let message = self.shared(Some(&self.table[id].name), &message);
+        self.queue_statement(message, escort, op);
     }
 
     /// Queues a statement about a member, in the place of what was to be said about it before. There is one for each member, and for
     /// each that was forgotten before all was said; so the queue keeps to the limit of members too.
-    fn queue_statement(
-        &mut self,
-        id: MemberId,
-        message: &[u8],
-        escort: Option<Arc<Message>>,
-        op: Option<OpId>,
-    ) {
-        let message = self.shared(Some(&self.table[id].name), message);
+    fn queue_statement(&mut self, message: Arc<Message>, escort: Option<Arc<Message>>, op: Option<OpId>) {
         self.statements.queue(message, escort, op);
         if self.statements.len() > MEMBERS_MAX {
             self.counters.broadcasts_pruned += self.statements.prune(MEMBERS_MAX) as u64;

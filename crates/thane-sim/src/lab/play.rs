@@ -175,10 +175,11 @@ impl Play<'_> {
     /// Whether nothing more will happen and all views are right.
     fn is_settled(&self) -> bool {
         let is_load = |step: &Step| matches!(step, Step::Event | Step::Tags | Step::Query | Step::Retry(_));
+        // The agenda may be long, and is looked at last.
         !self.for_good
-            && self.agenda.values().all(is_load)
             && self.world.observer().all_agreed()
             && self.world.observer().agrees()
+            && self.agenda.values().all(is_load)
     }
 
     // ---- measuring ----
