@@ -1,12 +1,14 @@
 //! When packets cannot leave for a while.
 //!
-//! A driver whose socket takes no more packets says so, and says when it goes on. In between, what sends by itself (probes, rounds of
-//! gossip, state exchanges) waits, and of each at most one turn is made up for: a round that nobody receives says nothing, and a probe
-//! whose ping is still here accuses nobody. What does not send goes on. This is what memberlist's tasks do when the socket blocks them.
+//! A driver whose socket takes no more packets says so, and says when it goes on. In between, what sends packets by itself (probes, rounds
+//! of gossip) waits, and of each at most one turn is made up for: a round that nobody receives says nothing, and a probe
+//! whose ping is still here accuses nobody. What sends no packets goes on. This is what memberlist's tasks do when the socket blocks them;
+//! an exchange of state, for which one of them opens a stream, is given up if nothing can be written for the usual time of a stream.
 //!
 //! With [`crate::Detector::pause_doubt`] the node concludes more. Who cannot be heard gets no answers, and mostly hears none either: a
 //! whole process that is starved or blocked finds its socket full first. So a probe whose time ran out meanwhile is dropped without a
-//! verdict, no suspicion ends meanwhile, and each suspect gets that time back.
+//! verdict, no suspicion ends meanwhile, and each suspect gets that time back. An exchange of state waits, and is made up for: it brings what
+//! was missed.
 
 use std::time::Duration;
 
@@ -72,6 +74,7 @@ impl Node {
 
     /// Whether the state exchange that is due must wait; it is then made up for.
     pub(super) fn push_pull_must_wait(&mut self) -> bool {
-        self.held.as_mut().map(|held| held.push_pull = true).is_some()
+        let waits = self.config.detector.pause_doubt;
+        self.held.as_mut().filter(|_| waits).map(|held| held.push_pull = true).is_some()
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use thane_core::{Config, Detector, State};
 
 use super::probing::{ack, asked, knowing, next_ping, prober, state};
-use super::support::{Bench, VERSIONS, addr_of, ms, suspect};
+use super::support::{Bench, VERSIONS, addr_of, ms, quiet, suspect};
 
 /// A probe has begun whose ping the driver cannot send.
 fn pinging_into_a_full_socket(detector: Detector) -> (Bench, SocketAddr, u32) {
@@ -114,5 +114,22 @@ fn a_pause_while_packets_do_not_leave_is_given_back_once() {
         resume(&mut bench);
         let given = bench.node.suspicion_ends("d").unwrap().since(ends);
         assert_eq!(given, bench.now.since(stopped), "held first: {held_first}");
+    }
+}
+
+/// memberlist opens the stream while its packets are stuck, and gives it up when it could not be served; ours waits for better times.
+#[test]
+fn exchanges_of_state_go_on_by_the_plain_rules_and_are_made_up_for_by_ours() {
+    for (detector, dials) in [(Detector::lifeguard(), [3, 0]), (Detector::thane(), [0, 1])] {
+        let config = Config { detector, push_pull_interval: ms(10_000), ..quiet("a", addr_of(1)) };
+        let mut bench = knowing(config, &[VERSIONS; 4]);
+        bench.node.handle_sends_held(bench.now);
+        bench.collect();
+        bench.dials.clear();
+        bench.run(ms(30_000));
+        assert_eq!(bench.dials.len(), dials[0], "while packets do not leave");
+        bench.dials.clear();
+        resume(&mut bench);
+        assert_eq!(bench.dials.len(), dials[1], "when they leave again");
     }
 }

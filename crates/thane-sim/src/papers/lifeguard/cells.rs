@@ -47,14 +47,12 @@ impl Grid {
         }
     }
 
-    /// The sample. Of the Threshold experiment it has only anomalies that last long enough to be found.
+    /// The sample. Of the Threshold experiment, whose runs are short, it has all numbers of members, and only anomalies that last long enough
+    /// to be found.
     pub fn sample() -> Self {
         let cells =
             BLOCKS_SAMPLED.iter().flat_map(|(blocks, between)| interval(&MEMBERS_SAMPLED, blocks, between));
-        Self {
-            interval: cells.collect(),
-            threshold: threshold(&MEMBERS_SAMPLED.map(|it| it.0), &BLOCKS_MS[3..]),
-        }
+        Self { interval: cells.collect(), threshold: threshold(&MEMBERS, &BLOCKS_MS[3..]) }
     }
 
     /// A smaller one for Table VII, which has many rows: cells in which Lifeguard has false positives.
