@@ -521,3 +521,23 @@ fn a_peer_of_ours_is_known_by_either_form_of_an_address() {
         assert_eq!(bench.node.marks().declined == 0, known, "{:?}", bench.node.marks());
     }
 }
+
+/// A join may hang on a dead address while the cluster goes on. Somebody whom a member of ours introduces meanwhile is one of ours, though
+/// its own list names nobody whom we know.
+#[test]
+fn sf_465_whoever_a_member_introduces_during_a_join_brings_news() {
+    for by_a_member in [true, false] {
+        let mut bench = Bench::new(quiet("a", addr_of(1)));
+        let record = |name, at| support::encode_record(name, 1, at, NodeStateKind::Alive, &support::VERSIONS);
+        bench.push(true, &[record("b", addr_of(2))]);
+        bench.node.join(bench.now, &[addr("127.0.9.9:7946")], Replay::Ignore).unwrap();
+        bench.collect();
+        let from = if by_a_member { addr_of(2) } else { addr_of(8) };
+        bench.packet(from, &support::alive_with("x", 1, addr_of(3), b"", &support::VERSIONS));
+        let mut state = Vec::new();
+        SerfMessage::PushPull(PushPullState { event_ltime: 9, ..PushPullState::default() })
+            .encode(&mut state);
+        bench.push_with(true, &[record("x", addr_of(3))], &state);
+        assert_eq!(bench.node.marks().declined == 0, by_a_member, "{:?}", bench.node.marks());
+    }
+}

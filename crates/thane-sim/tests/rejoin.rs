@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use thane_core::snapshot::{Marks, Record, Restored, SnapshotLog};
-use thane_core::{Event, Node, Output, Replay, Status, Time};
+use thane_core::{Event, Node, Outcome, Output, Replay, Status, Time};
 use thane_sim::{Crash, Ending, HostId, Loss, Observer, ProcessId, Quality, SimRng, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,10 +51,15 @@ struct Watch {
     disks: BTreeMap<HostId, Disk>,
     delivered: Vec<(Time, ProcessId, String)>,
     crashed: BTreeMap<ProcessId, Time>,
+    /// Whose join reached somebody.
+    joined: BTreeSet<ProcessId>,
 }
 
 impl Observer for Watch {
     fn output(&mut self, at: Time, process: ProcessId, output: &Output) {
+        if let Output::Done { outcome: Outcome::Join { contacted: 1.., .. }, .. } = output {
+            self.joined.insert(process);
+        }
         let Output::Event(event) = output else { return };
         if let Event::User(event) = event {
             self.delivered.push((at, process, event.name.to_string()));
@@ -132,7 +137,9 @@ impl Run {
             returns: BTreeMap::new(),
             heals: None,
         };
-        assert!(run.world.run_until(30 * SECOND, all_alive), "seed {seed}: no cluster");
+        assert!(run.world.run_until(90 * SECOND, all_alive), "seed {seed}: no cluster");
+        // Whoever crashes before the first lines are written comes back as somebody who never was a member.
+        run.world.run_for(2 * UNWRITTEN);
         for &host in &run.hosts {
             run.follows_from.insert(run.world.process(host).unwrap(), run.world.now());
         }
@@ -307,9 +314,9 @@ impl Run {
             return wrong;
         }
         for (_, life, event) in &watch.delivered {
-            let Some(from) = self.follows_from.get(life).filter(|_| life.host.index() == FORGETFUL) else {
-                continue;
-            };
+            // Who joined in vain has declined nothing; others find it, and tell it all.
+            let has_declined = life.host.index() == FORGETFUL && watch.joined.contains(life);
+            let Some(from) = self.follows_from.get(life).filter(|_| has_declined) else { continue };
             if self.sent_at[event] + 60 * SECOND < *from {
                 wrong.push(format!(
                     "{life}, which knows nothing of earlier lives, delivered history: {event}"

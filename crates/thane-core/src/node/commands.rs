@@ -67,7 +67,7 @@ enum Past {
     Declined {
         /// Whether we belonged to a cluster before. What its members tell is not history but news.
         has_cluster: bool,
-        /// Members that we have met since the join began, if we did.
+        /// Members that we have met since the join began, if we did, and by nobody of that cluster.
         met: BTreeSet<Arc<str>>,
     },
 }
@@ -268,13 +268,29 @@ impl Node {
         })
     }
 
-    /// A member is met for the first time.
-    pub(super) fn joins_meet(&mut self, name: &str) {
+    /// A member is met for the first time. Whoever is introduced by a member of ours is one of ours, and not of a cluster that we join:
+    /// what it tells, when it exchanges state with us while a join goes on, is news.
+    pub(super) fn joins_meet(&mut self, name: &str, via: Path) {
+        let joins_others = |op: &Op| {
+            matches!(op.stage, Stage::Joining(Joining { past: Past::Declined { has_cluster: true, .. }, .. }))
+        };
+        // Whoever has no cluster of its own asks nobody whose member a peer is.
+        if !self.ops.values().any(joins_others) {
+            return;
+        }
+        let (Path::Packet(from) | Path::PushPull(from)) = via else { return };
+        let knew_introducer = self.knew_somebody_at(from);
+        let at_its_address =
+            self.table.iter().filter(|(_, entry)| entry.is_live() && entry.reached_at() == from);
+        let introducer = at_its_address.map(|(_, entry)| entry.name.clone()).next();
         for op in self.ops.values_mut() {
-            // Who had no cluster before needs to know nothing of whom it met when.
-            if let Stage::Joining(Joining { past: Past::Declined { has_cluster: true, met }, .. }) =
+            let Stage::Joining(Joining { past: Past::Declined { has_cluster: true, met }, .. }) =
                 &mut op.stage
-            {
+            else {
+                continue;
+            };
+            let is_introduced = introducer.as_ref().is_some_and(|introducer| !met.contains(introducer));
+            if !knew_introducer && !is_introduced {
                 met.insert(name.into());
             }
         }

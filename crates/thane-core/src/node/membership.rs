@@ -40,7 +40,7 @@ impl Node {
             id
         } else {
             let port = self.port_of(alive.port);
-            self.joins_meet(alive.node);
+            self.joins_meet(alive.node, via);
             let heard = Announced {
                 name: alive.node,
                 ip,

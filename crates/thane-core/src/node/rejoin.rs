@@ -146,6 +146,11 @@ impl Node {
         self.rejoin.earlier.get(name) == Some(&addr)
     }
 
+    /// Whether the earlier life knew a member there.
+    pub(super) fn knew_somebody_at(&self, addr: SocketAddr) -> bool {
+        self.rejoin.earlier.values().any(|at| *at == addr)
+    }
+
     fn restore_marks(&mut self, marks: Marks, seen: Vec<SeenEvent>) {
         let Marks { member, event, declined, query, incarnation } = marks;
         if [member, event, declined, query].into_iter().any(|mark| mark > LAMPORT_JUMP_MAX) {
