@@ -108,7 +108,7 @@ counters! {
     verdicts_by_silence,
     /// Complaints of members that answer only now and then, each complainer's once.
     complaints,
-    /// Members told as failed for answering only now and then.
+    /// Members told as failed, or still failed although they are back, for answering only now and then.
     unsteady_verdicts,
     /// Rounds of gossip between the regular ones, for urgent news.
     extra_gossip_rounds,

@@ -22,7 +22,7 @@ pub(crate) const MEMBERS_MAX: usize = 1 << 20;
 const CHUNK_ENTRIES: usize = 256;
 
 /// From how many members on a table is too large for the caches that are near.
-const FETCH_MEMBERS_MIN: usize = 1024;
+const FETCH_MEMBERS_MIN: usize = 512;
 
 /// A member's place in the table; used again after the member is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,6 +145,11 @@ impl Table {
 
     pub(crate) fn find(&self, name: &str) -> Option<MemberId> {
         self.by_name.find(name, |id| name_in(&self.chunks, id))
+    }
+
+    /// The keyed hash of a name.
+    pub(crate) fn hash_of(&self, name: &str) -> u64 {
+        self.by_name.hash(name.as_bytes())
     }
 
     /// Brings the entries of these names into the processor's caches, for whoever is about to look at one after the other. In a large table

@@ -31,6 +31,8 @@ const PATIENCE: f64 = 20.8;
 ///    do not know yet meet one that does, once half of all know: `log2 n` doublings, then `PATIENCE / ln 2` halvings, of one
 ///    (stretched) `push_pull_interval` each.
 /// 5. **Gossip** of what these produce: twice the time that a message is retransmitted.
+/// 6. **Steadiness**, where [`thane_core::Detector::unsteady`] is on: the last trials end, their complaints count for 60 probe intervals, and as many
+///    must pass without two of them. (thane-core: `node/steady.rs`.)
 pub fn convergence_bound(config: &Config, n: usize) -> Duration {
     let names = n.max(2) as f64;
     let streams = config.tcp_timeout * 3;
@@ -42,8 +44,11 @@ pub fn convergence_bound(config: &Config, n: usize) -> Duration {
         + reconnection
         + anti_entropy(config, n)
         + gossip_time(config, n) * 2
+        + if config.detector.unsteady { config.probe_interval * UNSTEADY_INTERVALS } else { Duration::ZERO }
 }
 
+/// Probe intervals after which an unsteady member is steady again everywhere, once it answers: a trial, and twice what a complaint is kept for.
+const UNSTEADY_INTERVALS: u32 = 10 + 2 * 60;
 /// How much rarer than a failed member one is asked that was forgotten as failed. (thane-core: `node/rejoin.rs`.)
 const LOST_INTERVALS: f64 = 4.0;
 /// Most forgotten members that one node asks at one time. (The same.)

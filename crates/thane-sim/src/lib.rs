@@ -64,7 +64,7 @@ pub use network::{
 pub use rng::SimRng;
 pub use sabotage::Saboteur;
 pub use scenario::{
-    Action, Failure, FailureCause, Parameters, PlanError, Planned, Prepare, Profile, Report, Scenario,
+    Action, Failure, FailureCause, Parameters, PlanError, Planned, Prepare, Profile, Report, Rules, Scenario,
 };
 pub use trace::TraceHash;
 pub use world::{Crash, Ending, HostId, Observer, ProcessId, Tally, Unobserved, World};

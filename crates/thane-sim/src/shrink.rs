@@ -9,7 +9,7 @@ use std::fmt;
 use thane_core::Time;
 
 use crate::network::Quality;
-use crate::scenario::{Failure, FailureCause, Planned, Prepare, Scenario};
+use crate::scenario::{Failure, FailureCause, Planned, Prepare, Rules, Scenario};
 use crate::world::HostId;
 
 /// Candidates that are run at most.
@@ -165,8 +165,9 @@ impl Shrinking<'_> {
     }
 
     fn simpler_settings(&mut self) {
-        let simplify: [fn(&mut Scenario); 4] = [
+        let simplify: [fn(&mut Scenario); 5] = [
             |it| it.parameters.quality = Quality::good(),
+            |it| it.parameters.rules = Rules::default(),
             |it| it.parameters.encrypted = false,
             |it| it.parameters.labelled = false,
             |it| it.parameters.compressed = false,

@@ -6,7 +6,7 @@ use thane_core::{Event, LifeState, Replay, State, Status, StopReason, Time};
 use thane_sim::check::Observation;
 use thane_sim::{
     Action, Ending, Failure, FailureCause, HostId, Parameters, Planned, ProcessId, Profile, Quality, Report,
-    Scenario, World,
+    Rules, Scenario, World,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,6 +30,7 @@ fn scenario() -> Scenario {
         seed: 1,
         hosts: 4,
         profile: Profile::Lan,
+        rules: Rules::Thane,
         encrypted: false,
         labelled: false,
         compressed: false,

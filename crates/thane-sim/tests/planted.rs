@@ -11,7 +11,7 @@ use thane_core::{
 };
 use thane_sim::check::Watch;
 use thane_sim::{
-    Action, Crash, FailureCause, HostId, Parameters, Planned, ProcessId, Profile, Quality, Saboteur,
+    Action, Crash, FailureCause, HostId, Parameters, Planned, ProcessId, Profile, Quality, Rules, Saboteur,
     Scenario, World,
 };
 use thane_wire::gossip::{Alive, Dead, encode_user};
@@ -51,6 +51,7 @@ fn scenario() -> Scenario {
         seed: 1,
         hosts: 5,
         profile: Profile::Lan,
+        rules: Rules::Thane,
         encrypted: true,
         labelled: false,
         compressed: false,

@@ -29,8 +29,13 @@ use thane_sim::{Crash, Ending, HostId, ProcessId};
 /// Until a new agent answers.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What both programs set by default.
-const LIMITS: Limits =
-    Limits { queue_depth: 4096, min_queue_depth: 0, health_score: 8, remembered: Duration::from_secs(30) };
+const LIMITS: Limits = Limits {
+    queue_depth: 4096,
+    min_queue_depth: 0,
+    health_score: 8,
+    remembered: Duration::from_secs(30),
+    complaints: false,
+};
 
 /// The checkers, and what listens to the agents for them.
 #[derive(Debug)]

@@ -318,7 +318,8 @@ impl Node {
 
     /// A member is accused. `cause` is our own probe's failure, or somebody's word.
     pub(super) fn suspect(&mut self, suspect: &Suspect<'_>, cause: Cause, via: Path) {
-        if self.is_complaint(suspect, &via) {
+        if suspect.incarnation == 0 {
+            // No member has it: at most a complaint, which does not count in a list.
             return;
         }
         let Some(id) = self.table.find(suspect.node) else { return };

@@ -95,6 +95,7 @@ impl Node {
             Message::Ack(ack) => self.ack_arrived(&ack),
             Message::Nack(nack) => self.nack_arrived(from, nack.seq),
             Message::Alive(alive) => self.alive(&alive, via),
+            Message::Suspect(suspect) if self.is_complaint(&suspect, &via) => {}
             Message::Suspect(suspect) => {
                 let cause = Cause::Accused {
                     by: self.table.intern(suspect.from),

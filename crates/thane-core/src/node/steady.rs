@@ -9,7 +9,8 @@
 //! judge, as ever, so that a member that is paused is treated no worse. When five others complain of a member within 30 probe
 //! intervals, and a trial of our own has lost three pings of five, it is **unsteady**: the application is told that it failed. For the detector it stays
 //! alive, is probed, and can be complained of further; when for 60 intervals not two have complained, it is back: a fault that comes and goes
-//! every 20 s does not bring it back each time.
+//! every 20 s does not bring it back each time. A member that is dead is not judged; when it comes back and five complain of it by then, it stays failed.
+//! (Its intent to join does not help it: some that were never away send one.)
 //!
 //! Nobody takes complaints on faith: from the second on, each node tries the member for itself. Those who hear badly complain of everybody, and several of
 //! them may agree on one member by chance; whoever hears well finds that member answering.
@@ -20,7 +21,7 @@
 //! complained of count for nothing. Nor does anybody believe the death notices of an unsteady member, who may not have heard the answer of the one that it accused.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,11 +78,21 @@ pub(super) const WATCHED_MAX: usize = 256;
 const KEPT_MAX: usize = 32;
 /// Complaints passed on in one probe interval, at most.
 const PASSED_ON_MAX: u32 = 64;
+/// Complaints that wait to be gossiped beside one statement about each member, at most: while packets cannot leave, more would only pile up.
+const WAITING_MAX: usize = 64;
+
+/// Complaints that are known at a glance: a power of two.
+const AT_A_GLANCE: usize = 256;
 
 /// Who is watched, who is being tried, and how well this node is heard itself.
 #[derive(Debug)]
 pub(super) struct Steadiness {
-    watched: BTreeMap<Arc<str>, Watched>,
+    /// By the keyed hash of the name. They are looked up for every packet and for most messages.
+    watched: BTreeMap<u64, Watched>,
+    /// The hash of the name of whoever is watched and reached at an address, by [`place`].
+    speakers: BTreeMap<u128, u64>,
+    /// Complaints that were counted, by their keyed hash, until they count no more. Gossip brings each a dozen times.
+    counted: Vec<(u64, Time)>,
     trials: BTreeMap<u32, Trial>,
     /// One bit for each of the last ten direct pings of ours: whether it was answered.
     own: u16,
@@ -94,6 +105,8 @@ impl Default for Steadiness {
     fn default() -> Self {
         Self {
             watched: BTreeMap::new(),
+            speakers: BTreeMap::new(),
+            counted: Vec::new(),
             trials: BTreeMap::new(),
             own: OWN_PINGS,
             ticking: false,
@@ -105,12 +118,31 @@ impl Default for Steadiness {
 /// Ten bits.
 const OWN_PINGS: u16 = (1 << 10) - 1;
 
+/// An address as a number, ports included.
+fn place(addr: SocketAddr) -> u128 {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    ip.to_bits().rotate_left(16) ^ u128::from(addr.port())
+}
+
+/// That somebody complained.
+#[derive(Debug)]
+struct Complaint {
+    by: Arc<str>,
+    /// The hash of that name.
+    hash: u64,
+    at: Time,
+}
+
 /// What is held against a member.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Watched {
-    addr: Option<SocketAddr>,
+    name: Arc<str>,
+    addr: SocketAddr,
     /// Who complained and when, each only once, the oldest first.
-    complaints: Vec<(Arc<str>, Time)>,
+    complaints: Vec<Complaint>,
     /// Its last sign of life.
     lived: Option<Time>,
     /// When something was last said of it.
@@ -128,12 +160,27 @@ struct Watched {
 }
 
 impl Watched {
+    fn new(name: Arc<str>, addr: SocketAddr) -> Self {
+        Self {
+            name,
+            addr,
+            complaints: Vec::new(),
+            lived: None,
+            heard_of: Time::ZERO,
+            unsteady: None,
+            returned: None,
+            tried: None,
+            checked: None,
+            found: None,
+        }
+    }
+
     fn says_enough(&self, now: Time, window: Duration) -> bool {
         self.complaints_within(now, window / 3) >= ENOUGH
     }
 
     fn complaints_within(&self, now: Time, span: Duration) -> usize {
-        self.complaints.iter().filter(|(_, at)| now.since(*at) < span).count()
+        self.complaints.iter().filter(|it| now.since(it.at) < span).count()
     }
 }
 
@@ -157,8 +204,27 @@ impl Steadiness {
         self.own = (self.own << 1 | u16::from(answered)) & OWN_PINGS;
     }
 
-    fn is_unsteady(&self, name: &str) -> bool {
-        self.watched.get(name).is_some_and(|it| it.unsteady.is_some())
+    /// Whether a complaint counts already.
+    fn is_counted(&self, complaint: u64, now: Time) -> bool {
+        let at = self.counted.get(complaint as usize & (AT_A_GLANCE - 1));
+        at.is_some_and(|(known, until)| *known == complaint && now < *until)
+    }
+
+    fn count(&mut self, complaint: u64, until: Time) {
+        if self.counted.is_empty() {
+            self.counted.resize(AT_A_GLANCE, (0, Time::ZERO));
+        }
+        self.counted[complaint as usize & (AT_A_GLANCE - 1)] = (complaint, until);
+    }
+
+    fn forget(&mut self, hash: u64) -> Option<Watched> {
+        let forgotten = self.watched.remove(&hash)?;
+        self.speakers.retain(|_, watched| *watched != hash);
+        if !forgotten.complaints.is_empty() {
+            // They would be news again.
+            self.counted.clear();
+        }
+        Some(forgotten)
     }
 }
 
@@ -172,6 +238,18 @@ impl Node {
 
     fn window(&self) -> Duration {
         self.config.probe_interval * WINDOW
+    }
+
+    fn watched(&self, name: &str) -> Option<&Watched> {
+        self.steadiness.watched.get(&self.table.hash_of(name))
+    }
+
+    fn watched_mut(&mut self, name: &str) -> Option<&mut Watched> {
+        self.steadiness.watched.get_mut(&self.table.hash_of(name))
+    }
+
+    fn is_unsteady(&self, name: &str) -> bool {
+        self.watched(name).is_some_and(|it| it.unsteady.is_some())
     }
 
     // ---- our own pings ----
@@ -204,19 +282,25 @@ impl Node {
     /// A member has shown that it lives, by a word of its own.
     pub(super) fn lives(&mut self, name: &str) {
         let now = self.now;
-        if let Some(watched) = self.steadiness.watched.get_mut(name) {
+        if !self.steadiness.watched.is_empty()
+            && let Some(watched) = self.watched_mut(name)
+        {
             watched.lived = Some(now);
         }
     }
 
     /// A packet came from this address. A member that speaks while it is suspect does not hear that it is; whoever hears it tries it.
     pub(super) fn speaks(&mut self, from: SocketAddr) {
-        let Some((name, _)) = self.steadiness.watched.iter().find(|(_, watched)| watched.addr == Some(from))
-        else {
+        if self.steadiness.speakers.is_empty() {
+            return;
+        }
+        let now = self.now;
+        let Some(hash) = self.steadiness.speakers.get(&place(from)) else { return };
+        let Some(watched) = self.steadiness.watched.get_mut(hash).filter(|it| it.addr == from) else {
             return;
         };
-        let name = name.clone();
-        self.lives(&name);
+        watched.lived = Some(now);
+        let name = watched.name.clone();
         if let Some(id) = self.table.find(&name).filter(|id| self.table[*id].state == State::Suspect)
             && self.judges_steadiness()
         {
@@ -240,6 +324,10 @@ impl Node {
             }
             return false;
         }
+        let number = self.table.hash_of(suspect.from) ^ self.table.hash_of(suspect.node).rotate_left(32);
+        if self.steadiness.is_counted(number, self.now) {
+            return true;
+        }
         if self.judges_steadiness()
             && matches!(via, Path::Packet(_))
             && suspect.node != suspect.from
@@ -253,31 +341,33 @@ impl Node {
     }
 
     fn complaint(&mut self, id: MemberId, complainer: &Arc<str>) {
-        let (now, window) = (self.now, self.window());
+        let (now, window, hash) = (self.now, self.window(), self.table.hash_of(complainer));
+        let number = hash ^ self.table.hash_of(&self.table[id].name).rotate_left(32);
         self.lives(complainer);
         let Some(watched) = self.watch(id) else { return };
-        if watched.complaints.iter().any(|(by, at)| by == complainer && now.since(*at) < window) {
+        if watched.complaints.iter().any(|it| it.hash == hash && now.since(it.at) < window) {
             return;
         }
-        watched.complaints.retain(|(by, at)| by != complainer && now.since(*at) < window * BACK_AFTER);
+        watched.complaints.retain(|it| it.hash != hash && now.since(it.at) < window * BACK_AFTER);
         if watched.complaints.len() >= KEPT_MAX {
             watched.complaints.remove(0);
         }
         let enough = watched.says_enough(now, window);
-        watched.complaints.push((complainer.clone(), now));
+        watched.complaints.push(Complaint { by: complainer.clone(), hash, at: now });
+        self.steadiness.count(number, now + window);
         self.counters.complaints += 1;
         if !enough {
             self.pass_on(id, complainer);
         }
         self.judge_steadiness(id);
-        let name = self.table[id].name.clone();
-        if !self.steadiness.is_unsteady(&name) {
+        if !self.is_unsteady(&self.table[id].name) {
             self.try_by_chance(id);
         }
     }
 
     fn pass_on(&mut self, id: MemberId, complainer: &str) {
-        if self.steadiness.passed_on < PASSED_ON_MAX {
+        let has_room = self.statements.len() < self.table.known() + WAITING_MAX;
+        if has_room && self.steadiness.passed_on < PASSED_ON_MAX {
             self.steadiness.passed_on += 1;
             let mut message = Vec::new();
             Suspect { incarnation: 0, node: &self.table[id].name, from: complainer }.encode(&mut message);
@@ -288,19 +378,22 @@ impl Node {
 
     /// The record of a member, a new one if there is room.
     fn watch(&mut self, id: MemberId) -> Option<&mut Watched> {
-        let name = self.table[id].name.clone();
-        if id == self.own
-            || self.steadiness.watched.len() >= WATCHED_MAX && !self.steadiness.watched.contains_key(&name)
-        {
+        let (now, name, addr) = (self.now, &self.table[id].name, self.table[id].reached_at());
+        let hash = self.table.hash_of(name);
+        let is_known = self.steadiness.watched.contains_key(&hash);
+        if id == self.own || self.steadiness.watched.len() >= WATCHED_MAX && !is_known {
             return None;
         }
         if !self.steadiness.ticking {
             self.steadiness.ticking = true;
             self.timers.set(self.now + self.config.probe_interval, Timer::SteadyTick);
         }
-        let addr = self.table[id].reached_at();
-        let watched = self.steadiness.watched.entry(name).or_default();
-        (watched.heard_of, watched.addr) = (self.now, Some(addr));
+        let watched = self.steadiness.watched.entry(hash).or_insert_with(|| Watched::new(name.clone(), addr));
+        if !is_known || watched.addr != addr {
+            self.steadiness.speakers.retain(|_, it| *it != hash);
+            self.steadiness.speakers.insert(place(addr), hash);
+        }
+        (watched.heard_of, watched.addr) = (now, addr);
         Some(watched)
     }
 
@@ -316,7 +409,7 @@ impl Node {
     /// A trial for the sake of all: it may end with a complaint.
     fn try_member(&mut self, id: MemberId) {
         let (name, rest) = (&self.table[id].name, self.window() / 10);
-        let tried = self.steadiness.watched.get(name).and_then(|watched| watched.tried);
+        let tried = self.watched(name).and_then(|watched| watched.tried);
         if self.may_try(id) && self.has_news(name) && tried.is_none_or(|at| self.now.since(at) >= rest) {
             self.begin_trial(id);
         }
@@ -326,7 +419,7 @@ impl Node {
     /// the same time.
     fn check_member(&mut self, id: MemberId) {
         let others = self.table.live().saturating_sub(2).max(1);
-        let checked = self.steadiness.watched.get(&self.table[id].name).and_then(|watched| watched.checked);
+        let checked = self.watched(&self.table[id].name).and_then(|watched| watched.checked);
         if self.may_try(id)
             && checked.is_none_or(|until| self.now >= until)
             && self.rng.unit() < CHECKS / others as f64
@@ -337,9 +430,9 @@ impl Node {
 
     /// Whether a complaint of ours would be news: what we complain of we do not complain of again while it counts, nor do we join enough others.
     fn has_news(&self, name: &str) -> bool {
-        let Some(watched) = self.steadiness.watched.get(name) else { return true };
+        let Some(watched) = self.watched(name) else { return true };
         let (now, window, own) = (self.now, self.window(), &self.table[self.own].name);
-        let complained = watched.complaints.iter().any(|(by, at)| by == own && now.since(*at) < window);
+        let complained = watched.complaints.iter().any(|it| it.by == *own && now.since(it.at) < window);
         !complained && !watched.says_enough(now, window)
     }
 
@@ -411,11 +504,11 @@ impl Node {
         let Some(trial) = self.steadiness.trials.remove(&number) else { return };
         let lost = PINGS.saturating_sub(trial.answered);
         let (now, early) = (self.now, self.config.probe_interval * LIFE);
-        let Some(watched) = self.steadiness.watched.get_mut(&trial.target) else { return };
-        watched.found = Some((now, lost));
         // Whoever has answered everything need not be asked again soon; of whoever has not, the next trial may say more.
         let rest = if trial.pings.len() == trial.answered { REST } else { 1 };
         let rest = self.config.probe_interval * rest;
+        let Some(watched) = self.watched_mut(&trial.target) else { return };
+        watched.found = Some((now, lost));
         watched.checked = Some(now + rest);
         let lives = watched.lived.is_some_and(|at| at + early >= trial.begun);
         let hears = self.steadiness.own.count_ones() >= OWN_ANSWERS;
@@ -441,8 +534,12 @@ impl Node {
 
     /// Whether a member is neither unsteady nor complained of by others, who would be as likely to complain of it by mistake as it of them.
     fn is_trusted(&self, name: &str) -> bool {
+        self.steadiness.watched.is_empty() || self.is_trusted_hash(self.table.hash_of(name))
+    }
+
+    fn is_trusted_hash(&self, hash: u64) -> bool {
         let (now, window) = (self.now, self.window());
-        let watched = self.steadiness.watched.get(name);
+        let watched = self.steadiness.watched.get(&hash);
         watched.is_none_or(|it| it.unsteady.is_none() && it.complaints_within(now, window) < QUIET)
     }
 
@@ -454,7 +551,7 @@ impl Node {
             return false;
         }
         let fresh = self.config.probe_interval * LAST_CHANCE;
-        let watched = self.steadiness.watched.get(&self.table[id].name);
+        let watched = self.watched(&self.table[id].name);
         let found = watched.and_then(|watched| watched.found).filter(|(at, _)| self.now.since(*at) < fresh);
         match found {
             Some((_, lost)) => lost < PINGS,
@@ -475,43 +572,43 @@ impl Node {
     /// Who complains of a member and whose word counts.
     fn trusted_complainers(&self, name: &str) -> impl Iterator<Item = &Arc<str>> {
         let (now, window) = (self.now, self.window());
-        let complaints = self.steadiness.watched.get(name).map(|watched| watched.complaints.as_slice());
-        let counts = move |(by, at): &&(Arc<str>, Time)| now.since(*at) < window && self.is_trusted(by);
-        complaints.unwrap_or_default().iter().filter(counts).map(|(by, _)| by)
+        let complaints = self.watched(name).map(|watched| watched.complaints.as_slice());
+        let counts = move |it: &&Complaint| now.since(it.at) < window && self.is_trusted_hash(it.hash);
+        complaints.unwrap_or_default().iter().filter(counts).map(|it| &it.by)
     }
 
     fn complaints_that_count(&self, name: &str) -> usize {
         self.trusted_complainers(name).count()
     }
 
-    /// Whether a trial of our own bears out what others say. Nobody can try a member that is dead for the detector.
+    /// Whether a trial of our own bears out what others say.
     fn believes_complaints(&self, id: MemberId) -> bool {
-        let found = self.steadiness.watched.get(&self.table[id].name).and_then(|watched| watched.found);
-        let lost = found.is_some_and(|(at, lost)| lost >= BELIEVED && self.now.since(at) < self.window());
-        lost || !self.table[id].is_live()
+        let found = self.watched(&self.table[id].name).and_then(|watched| watched.found);
+        found.is_some_and(|(at, lost)| lost >= BELIEVED && self.now.since(at) < self.window())
+    }
+
+    /// Whether so many are unsteady that it is rather the network.
+    fn too_many_are_unsteady(&self) -> bool {
+        let unsteady = self.steadiness.watched.values().filter(|it| it.unsteady.is_some()).count();
+        unsteady >= self.table.known() / 4
     }
 
     fn judge_steadiness(&mut self, id: MemberId) {
         let name = self.table[id].name.clone();
-        if self.steadiness.is_unsteady(&name)
+        // Whoever is dead has its verdict; should it come back, it is judged then.
+        if self.table[id].status != Some(Status::Alive)
+            || self.is_unsteady(&name)
             || self.complaints_that_count(&name) < COMPLAINTS
             || !self.believes_complaints(id)
+            || self.too_many_are_unsteady()
         {
-            return;
-        }
-        let unsteady = self.steadiness.watched.values().filter(|it| it.unsteady.is_some()).count();
-        if unsteady >= self.table.known() / 4 {
-            // So many: that is rather the network.
             return;
         }
         let now = self.now;
         let by: Vec<Arc<str>> = self.trusted_complainers(&name).cloned().collect();
-        let Some(watched) = self.steadiness.watched.get_mut(&name) else { return };
+        let Some(watched) = self.watched_mut(&name) else { return };
         watched.unsteady = Some(now);
         self.counters.unsteady_verdicts += 1;
-        if self.table[id].status != Some(Status::Alive) {
-            return;
-        }
         self.notice(Level::Info, Layer::Memberlist, "unsteady", Some(name.clone()), || {
             format!(
                 "{name} answers only few pings, {} members say; it is failed until it answers again",
@@ -524,25 +621,40 @@ impl Node {
         self.emit(id, Event::Failed, cause);
     }
 
-    /// A member that was dead for the detector is alive. True if it is still held for unsteady, and so not back yet.
+    /// A member that was dead for the detector is alive. True if it is held for unsteady all the same, and so not back yet: it was before it
+    /// died, or five complain of it.
     pub(super) fn unsteady_returns(&mut self, id: MemberId) -> bool {
-        let now = self.now;
-        let name = &self.table[id].name;
-        let Some(watched) = self.steadiness.watched.get_mut(name) else { return false };
+        let (now, name) = (self.now, self.table[id].name.clone());
+        if self.steadiness.watched.is_empty() || self.watched(&name).is_none() {
+            return false;
+        }
+        let by: Vec<Arc<str>> = self.trusted_complainers(&name).cloned().collect();
+        let judged = by.len() >= COMPLAINTS && self.judges_steadiness() && !self.too_many_are_unsteady();
+        let is_failed = self.table[id].status == Some(Status::Failed);
+        let Some(watched) = self.watched_mut(&name) else { return false };
         (watched.lived, watched.returned) = (Some(now), Some(now));
-        watched.unsteady.is_some() && self.table[id].status == Some(Status::Failed)
+        let was_unsteady = watched.unsteady.is_some();
+        if is_failed && !was_unsteady && judged {
+            watched.unsteady = Some(now);
+            self.counters.unsteady_verdicts += 1;
+            self.record(id, &Cause::Unsteady { by });
+        }
+        is_failed && (was_unsteady || judged)
     }
 
     /// Once an interval while anybody is watched: who is steady again, and who need not be watched any longer.
     pub(super) fn steady_tick(&mut self) {
         (self.steadiness.ticking, self.steadiness.passed_on) = (false, 0);
         let (now, window) = (self.now, self.window());
-        let names: Vec<Arc<str>> = self.steadiness.watched.keys().cloned().collect();
-        for name in names {
-            let Some(watched) = self.steadiness.watched.get_mut(&name) else { continue };
-            watched.complaints.retain(|(_, at)| now.since(*at) < window * BACK_AFTER);
+        // The key of a hash decides about nothing.
+        let mut those: Vec<_> =
+            self.steadiness.watched.iter().map(|(hash, it)| (it.name.clone(), *hash)).collect();
+        those.sort_unstable();
+        for (name, hash) in those {
+            let Some(watched) = self.steadiness.watched.get_mut(&hash) else { continue };
+            watched.complaints.retain(|it| now.since(it.at) < window * BACK_AFTER);
             let Some(id) = self.table.find(&name) else {
-                self.steadiness.watched.remove(&name);
+                self.steadiness.forget(hash);
                 continue;
             };
             if watched.unsteady.is_none() && self.complaints_that_count(&name) >= DOUBTED {
@@ -552,7 +664,7 @@ impl Node {
                     self.check_member(id);
                 }
             }
-            let Some(watched) = self.steadiness.watched.get_mut(&name) else { continue };
+            let Some(watched) = self.steadiness.watched.get_mut(&hash) else { continue };
             let over = match watched.unsteady {
                 None => {
                     watched.complaints_within(now, window) == 0 && now.since(watched.heard_of) > window / 2
@@ -567,12 +679,8 @@ impl Node {
                         && watched.returned.is_none_or(|at| now.since(at) >= window)
                 }
             };
-            if over {
-                let unsteady = watched.unsteady;
-                self.steadiness.watched.remove(&name);
-                if let Some(since) = unsteady {
-                    self.is_steady_again(id, since);
-                }
+            if over && let Some(since) = self.steadiness.forget(hash).and_then(|it| it.unsteady) {
+                self.is_steady_again(id, since);
             }
         }
         if !self.steadiness.watched.is_empty() {

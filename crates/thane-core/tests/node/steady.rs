@@ -8,7 +8,7 @@ use thane_wire::gossip::Message;
 use thane_wire::serf::{Join, Leave, SerfMessage};
 
 use super::probing::{ack, knowing, prober};
-use super::support::{Bench, VERSIONS, addr_of, alive, ms, suspect, user};
+use super::support::{Bench, VERSIONS, addr_of, alive, dead, ms, suspect, user};
 
 /// Node `a` with so many others, `b` the first of them.
 fn among(others: usize, detector: Detector) -> Bench {
@@ -240,5 +240,30 @@ fn a_suspect_of_those_who_are_complained_of_has_more_time_if_it_answers_us() {
         run(&mut bench, ms(25_000), AT_ONCE, |_| answers);
         let wanted = if fails { Status::Failed } else { Status::Alive };
         assert_eq!(view(&bench, "b").0, Some(wanted), "answers: {answers}");
+    }
+}
+
+/// Nobody is told a second time of one that has failed; but one that comes back, and of whom five complain, stays failed.
+#[test]
+fn a_dead_member_is_judged_when_it_comes_back() {
+    for (complainers, back) in [(5, false), (4, true)] {
+        let case = format!("{complainers} complaints");
+        let mut bench = among(12, Detector::steady());
+        bench.tell(&dead("b", 1, "m"));
+        for by in ["c", "d", "e", "f", "g"].into_iter().take(complainers) {
+            bench.tell(&complaint("b", by));
+        }
+        run(&mut bench, TRIED, AT_ONCE, |_| false);
+        assert_eq!(view(&bench, "b"), (Some(Status::Failed), State::Dead), "{case}");
+        assert_eq!(bench.node.counters().unsteady_verdicts, 0, "{case}");
+        bench.clear();
+        bench.tell(&alive("b", 2, addr_of(2)));
+        let wanted = if back { Status::Alive } else { Status::Failed };
+        assert_eq!(view(&bench, "b"), (Some(wanted), State::Alive), "{case}");
+        let told: &[&str] = if back { &["join:b"] } else { &[] };
+        assert_eq!(bench.take_events(), told, "{case}");
+        assert_eq!(bench.node.counters().unsteady_verdicts, u64::from(!back), "{case}");
+        run(&mut bench, ms(65_000), AT_ONCE, |_| true);
+        assert_eq!(view(&bench, "b"), (Some(Status::Alive), State::Alive), "{case}");
     }
 }

@@ -7,11 +7,13 @@ use thane_core::Time;
 use super::{Checker, Limits, Observation};
 use crate::world::ProcessId;
 
+/// Complaints that wait to be gossiped are at most one a member, and so many more. (thane-core: `node/steady.rs`.)
+const COMPLAINTS_MAX: usize = 64;
 /// Names that one message may bring.
 const FORGED_NAMES_A_MESSAGE: usize = 50;
 
 /// **Queues and tables stay within their limits**: a node lists no more members than there are names; its queue of
-/// statements about members holds at most one a member; Serf's queues stay within twice the configured depth; the health score
+/// statements about members holds at most one a member, and complaints besides where members complain of each other; Serf's queues stay within twice the configured depth; the health score
 /// stays below the configured worst; and whatever else others can fill stays within the limit that the core names for it
 /// ([`thane_core::Node::occupancy`]).
 #[derive(Debug, Default)]
@@ -48,10 +50,11 @@ impl Checker for WithinLimits {
                 };
                 // Between two looks at them a queue may hold twice that.
                 let depth = 2 * depth;
+                let complaints = if limits.complaints { names + COMPLAINTS_MAX } else { 0 };
                 let rows = [
                     ("members", stats.members, names),
                     ("living members", stats.live, names),
-                    ("statements about members", stats.membership_queue, names),
+                    ("statements about members", stats.membership_queue, names + complaints),
                     ("queued intents", stats.intent_queue, depth),
                     ("queued user events", stats.event_queue, depth),
                     ("queued queries", stats.query_queue, depth),

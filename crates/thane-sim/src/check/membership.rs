@@ -331,6 +331,7 @@ mod tests {
             min_queue_depth: 0,
             health_score: 8,
             remembered: Duration::from_secs(30),
+            complaints: false,
         };
         for (life, incarnation) in (1..).zip(lives) {
             let it = process(1, life);

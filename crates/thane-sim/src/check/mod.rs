@@ -105,6 +105,8 @@ pub struct Limits {
     pub health_score: u32,
     /// A dead member is remembered by the detector at least this long.
     pub remembered: Duration,
+    /// Whether members complain of each other ([`thane_core::Detector::unsteady`]).
+    pub complaints: bool,
 }
 
 /// A rule that every observation must keep.
@@ -313,6 +315,7 @@ impl Observer for Watch {
             min_queue_depth: config.min_queue_depth,
             health_score: config.awareness_max_multiplier,
             remembered: config.gossip_to_the_dead_time,
+            complaints: config.detector.unsteady,
         };
         self.see(at, process, Observation::Started { name: config.name.clone(), limits });
     }

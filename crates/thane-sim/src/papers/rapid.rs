@@ -27,6 +27,9 @@ const FAULT: Duration = Duration::from_secs(60);
 const CRASH: Duration = Duration::from_secs(40);
 /// Within so many seconds all faulty members must be removed.
 const IN_TIME: f64 = 30.0;
+/// How long a run goes on after all faulty members are removed, where that is all that is asked: as long as the shortest suspicion of a
+/// healthy one that could still end, and some.
+const GUARD: Duration = Duration::from_secs(15);
 /// Before the fault.
 const QUIET: Duration = Duration::from_secs(5);
 /// How long a start may take.
@@ -178,6 +181,10 @@ impl Watch {
         }
     }
 
+    fn is_settled(&self, now: Time) -> bool {
+        self.healthy_removed > 0 || self.all_removed.is_some_and(|at| now.since(at) >= GUARD)
+    }
+
     fn report(&mut self) {
         let healthy = self.size.iter().filter(|(host, _)| !self.faulty_hosts.contains(host));
         self.sizes.extend(healthy.map(|(_, size)| *size));
@@ -220,8 +227,18 @@ fn add_hosts(world: &mut World<Watch>, detector: Detector, members: usize) -> Ve
         .collect()
 }
 
+/// When a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// After 40 s where members end, after 60 s where they go on.
+    TheEnd,
+    /// The same, but earlier once it is settled whether it is exact: when a healthy member was removed, or 15 s after all faulty ones were, in
+    /// which nothing else may happen.
+    Settled,
+}
+
 /// Runs one scenario among members that know each other; the last ten are the faulty ones.
-pub fn removal(scenario: Scenario, detector: Detector, members: usize, seed: u64) -> Removal {
+pub fn removal(scenario: Scenario, detector: Detector, members: usize, seed: u64, until: Until) -> Removal {
     let mut world = World::observed(seed, Quality::good(), Watch::default());
     let hosts = add_hosts(&mut world, detector, members);
     world.start_as_cluster(&hosts);
@@ -239,6 +256,9 @@ pub fn removal(scenario: Scenario, detector: Detector, members: usize, seed: u64
     while world.now() < since + scenario.lasts() {
         world.run_for(REPORT);
         world.observer_mut().report();
+        if until == Until::Settled && world.observer().is_settled(world.now()) {
+            break;
+        }
     }
     let (watch, now) = (world.observer(), world.now());
     let stayed = watch.all_for + watch.all_since.map_or(Duration::ZERO, |at| now.since(at));
@@ -311,7 +331,7 @@ pub fn tables(options: &Options, progress: &Progress<'_>) -> Vec<PaperTable> {
     let removals = for_each(
         &fault_runs,
         options.threads,
-        |(at, seed)| removal(faults[*at].0, faults[*at].2, MEMBERS, *seed),
+        |(at, seed)| removal(faults[*at].0, faults[*at].2, MEMBERS, *seed, Until::TheEnd),
         |done| progress(done, total),
     );
     let started = for_each(
@@ -339,7 +359,7 @@ pub fn exact(options: &Options, progress: &Progress<'_>) -> Vec<PaperTable> {
     let removals = for_each(
         &runs,
         options.threads,
-        |(scenario, seed)| removal(*scenario, Detector::steady(), MEMBERS, *seed),
+        |(scenario, seed)| removal(*scenario, Detector::steady(), MEMBERS, *seed, Until::Settled),
         |done| progress(done, runs.len()),
     );
     let of_scenario = |scenario: Scenario| {
@@ -481,7 +501,7 @@ mod tests {
     fn those_that_crash_are_removed_and_nobody_else() {
         for (_, _, detector) in RULES {
             for scenario in [Scenario::Crash, Scenario::Vanish] {
-                let removal = removal(scenario, detector, 40, 17);
+                let removal = removal(scenario, detector, 40, 17, Until::TheEnd);
                 assert!(removal.is_exact(), "{scenario:?}: {removal:?}");
                 assert_eq!((removal.stays, removal.returns), (1.0, 0), "{scenario:?}: {removal:?}");
             }
@@ -492,10 +512,10 @@ mod tests {
     #[test]
     fn those_that_answer_now_and_then_are_removed_by_the_steady_rules_alone() {
         for scenario in [Scenario::FlipFlop, Scenario::LossIn, Scenario::LossOut, Scenario::LossBoth] {
-            let steady = removal(scenario, Detector::steady(), 60, 1);
+            let steady = removal(scenario, Detector::steady(), 60, 1, Until::TheEnd);
             assert!(steady.is_exact(), "{scenario:?}: {steady:?}");
             assert!(steady.stays > 0.9, "{scenario:?}: {steady:?}");
-            let serf = removal(scenario, Detector::lifeguard(), 60, 1);
+            let serf = removal(scenario, Detector::lifeguard(), 60, 1, Until::TheEnd);
             assert!(serf.stays < 0.5, "{scenario:?}: {serf:?}");
         }
     }

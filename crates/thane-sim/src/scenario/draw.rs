@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use thane_core::{Prune, Replay, Time};
 
-use super::{Action, Parameters, Planned, Profile, Scenario};
+use super::{Action, Parameters, Planned, Profile, Rules, Scenario};
 use crate::byzantine::{Byzantine, Lie};
 use crate::clock::Clock;
 use crate::disk::DiskFault;
@@ -39,6 +39,7 @@ fn draw_parameters(seed: u64, rng: &mut SimRng) -> Parameters {
         seed,
         hosts,
         profile: if rng.chance(0.7) { Profile::Lan } else { Profile::Local },
+        rules: Rules::Thane,
         encrypted: rng.chance(0.25),
         labelled: rng.chance(0.2),
         compressed: rng.chance(0.25),

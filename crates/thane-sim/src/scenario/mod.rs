@@ -12,7 +12,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use thane_core::{Prune, Replay, Time};
+use thane_core::{Detector, Prune, Replay, Time};
 
 use crate::byzantine::Byzantine;
 use crate::check::{Violation, Watch};
@@ -32,6 +32,9 @@ pub struct Parameters {
     pub hosts: usize,
     /// The settings: LAN or local profile.
     pub profile: Profile,
+    /// By which rules they judge each other.
+    #[serde(default)]
+    pub rules: Rules,
     /// Whether packets and streams are encrypted.
     pub encrypted: bool,
     /// Whether the cluster has a label.
@@ -59,6 +62,30 @@ pub enum Profile {
     Lan,
     /// For one machine.
     Local,
+}
+
+/// By which rules the nodes find failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rules {
+    /// [`Detector::thane`] everywhere.
+    #[default]
+    Thane,
+    /// [`Detector::steady`] everywhere.
+    Steady,
+    /// Of each three hosts one with [`Detector::steady`], one with Serf's rules, one with [`Detector::thane`].
+    Mixed,
+}
+
+impl Rules {
+    /// Those of the host of this number.
+    pub(crate) fn of(self, number: usize) -> Detector {
+        match (self, number % 3) {
+            (Self::Thane, _) | (Self::Mixed, 2) => Detector::thane(),
+            (Self::Steady, _) | (Self::Mixed, 0) => Detector::steady(),
+            (Self::Mixed, _) => Detector::lifeguard(),
+        }
+    }
 }
 
 /// One thing done to the world. What is not possible when its time comes (say, to pause a process that is not running) is
@@ -167,7 +194,7 @@ pub type Prepare<'a> = dyn Fn(&mut World<Watch>) + 'a;
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let it = &self.parameters;
-        writeln!(f, "seed {}: {} hosts, {:?} profile", it.seed, it.hosts, it.profile)?;
+        writeln!(f, "seed {}: {} hosts, {:?} profile, {:?} rules", it.seed, it.hosts, it.profile, it.rules)?;
         writeln!(
             f,
             "  encrypted {}, labelled {}, compressed {}, joins ask for {:?} events",

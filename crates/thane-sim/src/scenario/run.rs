@@ -113,7 +113,7 @@ impl<'a> Run<'a> {
         let hosts = (0..parameters.hosts)
             .map(|number| {
                 let config = config(scenario, format!("n{number}"), world.next_addr());
-                world.add_host(config)
+                world.add_host(Config { detector: parameters.rules.of(number), ..config })
             })
             .collect();
         Self {
@@ -250,7 +250,10 @@ impl<'a> Run<'a> {
 
     /// Waits until all views agree, and stay so. Gives the moment since when.
     pub(super) fn agree(&mut self, about: &'static str) -> Result<Time, FailureCause> {
-        let bound = convergence_bound(self.config(), self.hosts.len());
+        // The first host's rules are those that take longest, wherever there are several.
+        let detector = self.scenario.parameters.rules.of(0);
+        let config = Config { detector, ..self.config().clone() };
+        let bound = convergence_bound(&config, self.hosts.len());
         let mut deadline = self.world.now() + bound;
         // Once for each of them: those who become strangers again and again do not agree.
         let joins_max = self.operator_joins + self.hosts.len() as u64;

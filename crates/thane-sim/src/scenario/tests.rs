@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use thane_core::{Replay, Time};
 
-use super::{Action, Parameters, Planned, Profile, Scenario};
+use super::{Action, Parameters, Planned, Profile, Rules, Scenario};
 use crate::network::{Loss, Quality};
 use crate::world::HostId;
 
@@ -18,6 +18,7 @@ fn scenario(hosts: usize, plan: impl IntoIterator<Item = (u64, Action)>) -> Scen
         seed: 1,
         hosts,
         profile: Profile::Local,
+        rules: Rules::Thane,
         encrypted: false,
         labelled: false,
         compressed: false,
