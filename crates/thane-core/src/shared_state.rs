@@ -27,15 +27,15 @@ const KEPT: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Roll {
     /// Each where its name's number in the interner puts it.
-    held: Vec<Option<Held>>,
+    listed: Vec<Option<Listed>>,
     count: usize,
-    /// Of all that is held. Those of other lists differ, as good as always.
+    /// Of all that is listed. Those of other lists differ, as good as always.
     digest: u64,
 }
 
-/// What is held of one member.
+/// What is listed of one member.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct Listed {
     pub(crate) identity: Arc<Identity>,
     pub(crate) incarnation: u32,
     pub(crate) state: State,
@@ -43,7 +43,7 @@ pub(crate) struct Held {
     pub(crate) status_ltime: u64,
 }
 
-impl Held {
+impl Listed {
     fn of(entry: &Entry) -> Self {
         Self {
             identity: entry.identity().clone(),
@@ -78,47 +78,49 @@ fn digest_of(table: &Table) -> u64 {
 impl Roll {
     /// What a table holds; `None` if one of its members has no number.
     fn of(table: &Table, digest: u64) -> Option<Self> {
-        let mut held = Vec::with_capacity(table.len());
+        let mut listed = Vec::with_capacity(table.len());
         for (_, entry) in table.iter() {
             let number = entry.number()? as usize;
-            if held.len() <= number {
-                held.resize_with(number + 1, || None);
+            if listed.len() <= number {
+                listed.resize_with(number + 1, || None);
             }
-            held[number] = Some(Held::of(entry));
+            listed[number] = Some(Listed::of(entry));
         }
-        Some(Self { held, count: table.len(), digest })
+        Some(Self { listed, count: table.len(), digest })
     }
 
     /// What it holds, by the numbers of names.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Held> {
-        self.held.iter().flatten()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Listed> {
+        self.listed.iter().flatten()
     }
 
-    fn held_of(&self, entry: &Entry) -> Option<(usize, &Held)> {
+    fn listed_of(&self, entry: &Entry) -> Option<(usize, &Listed)> {
         let number = entry.number()? as usize;
-        Some((number, self.held.get(number)?.as_ref()?))
+        Some((number, self.listed.get(number)?.as_ref()?))
     }
 
     /// Whether a table holds the same.
     fn is_of(&self, table: &Table) -> bool {
         self.count == table.len()
-            && table.iter().all(|(_, entry)| self.held_of(entry).is_some_and(|(_, held)| held.is(entry)))
+            && table
+                .iter()
+                .all(|(_, entry)| self.listed_of(entry).is_some_and(|(_, listed)| listed.is(entry)))
     }
 
     /// Those of whom a table does not hold the same, and all suspects: an accusation counts even if it is known.
-    fn unlike(&self, table: &Table) -> Vec<&Held> {
-        let mut alike = vec![0_u64; self.held.len().div_ceil(64)];
+    fn unlike(&self, table: &Table) -> Vec<&Listed> {
+        let mut alike = vec![0_u64; self.listed.len().div_ceil(64)];
         for (_, entry) in table.iter() {
-            if let Some((number, held)) = self.held_of(entry)
-                && held.is(entry)
-                && held.state != State::Suspect
+            if let Some((number, listed)) = self.listed_of(entry)
+                && listed.is(entry)
+                && listed.state != State::Suspect
             {
                 alike[number / 64] |= 1 << (number % 64);
             }
         }
-        let places = self.held.iter().enumerate();
+        let places = self.listed.iter().enumerate();
         let unlike = places.filter(|(number, _)| alike[number / 64] & 1 << (number % 64) == 0);
-        unlike.filter_map(|(_, held)| held.as_ref()).collect()
+        unlike.filter_map(|(_, listed)| listed.as_ref()).collect()
     }
 }
 
@@ -211,7 +213,7 @@ impl OwnRoll {
     }
 
     /// What a message says of members that this table does not hold just so.
-    pub(crate) fn news_in<'a>(&self, table: &Table, message: &'a SharedMessage) -> Vec<&'a Held> {
+    pub(crate) fn news_in<'a>(&self, table: &Table, message: &'a SharedMessage) -> Vec<&'a Listed> {
         let is_own = self.version == Some(table.version())
             && self.roll.strong_count() > 0
             && std::ptr::eq(self.roll.as_ptr(), Arc::as_ptr(&message.roll));

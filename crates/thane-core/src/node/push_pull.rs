@@ -20,7 +20,7 @@ use crate::interner::Identity;
 use crate::member::{State, Status};
 use crate::notice::{Layer, Level};
 use crate::output::{ExchangeError, OpId};
-use crate::shared_state::{Form, Held, SHARED_MEMBERS_MIN, SharedMessage};
+use crate::shared_state::{Form, Listed, SHARED_MEMBERS_MIN, SharedMessage};
 use crate::timers::Timer;
 
 impl Node {
@@ -111,7 +111,8 @@ impl Node {
         }
         let news = self.own_roll.news_in(&self.table, message);
         // An exchange is refused if none of it fits; of a part of it that cannot be said.
-        let fits = |held: &&Held| held.state != State::Alive || self.versions_fit(&held.identity.versions);
+        let fits =
+            |listed: &&Listed| listed.state != State::Alive || self.versions_fit(&listed.identity.versions);
         let form = &message.form;
         let SerfMessage::PushPull(of_serf) = SerfMessage::decode(&form.user_state).ok()? else { return None };
         news.iter().all(fits).then(|| exchange_of(form.join, &news, of_serf))
@@ -377,7 +378,7 @@ fn encode_record(identity: &Identity, incarnation: u32, state: State, out: &mut 
 }
 
 /// A state exchange of these members only. `of_serf` is Serf's half without any.
-fn exchange_of<'a>(join: bool, members: &[&'a Held], mut of_serf: PushPullState<'a>) -> PushPull {
+fn exchange_of<'a>(join: bool, members: &[&'a Listed], mut of_serf: PushPullState<'a>) -> PushPull {
     let (mut records, mut left) = (Vec::new(), Vec::new());
     for held in members {
         let name = &*held.identity.name;
