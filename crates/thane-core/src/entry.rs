@@ -147,7 +147,7 @@ impl Entry {
     /// A member that neither layer remembers yet.
     pub(crate) fn new(identity: Arc<Identity>, now: Time) -> Self {
         Self {
-            number: identity.number.unwrap_or(u32::MAX),
+            number: identity.number().unwrap_or(u32::MAX),
             identity,
             incarnation: 0,
             state: State::Forgotten,
@@ -172,7 +172,7 @@ impl Entry {
     /// Differs from Serf: it goes on with the round trips to the old address.
     pub(crate) fn set_identity(&mut self, identity: Arc<Identity>) {
         let before = self.addr();
-        self.number = identity.number.unwrap_or(u32::MAX);
+        self.number = identity.number().unwrap_or(u32::MAX);
         self.identity = identity;
         if before != self.addr() {
             self.forget_measurements();

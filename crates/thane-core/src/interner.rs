@@ -26,11 +26,24 @@ pub(crate) struct Identity {
     pub(crate) port: u16,
     pub(crate) meta: Bytes,
     pub(crate) versions: [u8; 6],
-    /// The number of its name in the interner, if there is one.
-    pub(crate) number: Option<u32>,
+    /// What only an interner's copy has.
+    numbered: Option<Box<Numbered>>,
+}
+
+/// What many nodes need of one member.
+#[derive(Debug)]
+struct Numbered {
+    /// The number of its name in the interner.
+    number: u32,
     /// What is said of it while it is alive under an incarnation: in state exchanges, and by gossip.
     alive_record: OnceLock<(u32, Box<[u8]>)>,
     alive_message: OnceLock<(u32, Arc<Message>)>,
+}
+
+impl Numbered {
+    fn new(number: u32) -> Box<Self> {
+        Box::new(Self { number, alive_record: OnceLock::new(), alive_message: OnceLock::new() })
+    }
 }
 
 impl PartialEq for Identity {
@@ -78,15 +91,18 @@ impl Identity {
             port: heard.port,
             meta,
             versions: heard.versions,
-            number,
-            alive_record: OnceLock::new(),
-            alive_message: OnceLock::new(),
+            numbered: number.map(Numbered::new),
         }
+    }
+
+    /// The number of its name in the interner, if there is one.
+    pub(crate) fn number(&self) -> Option<u32> {
+        Some(self.numbered.as_ref()?.number)
     }
 
     /// What a state exchange says of it while it is alive, ready-made if many nodes say it; `encode` makes it.
     pub(crate) fn alive_record(&self, incarnation: u32, encode: impl FnOnce(&mut Vec<u8>)) -> Option<&[u8]> {
-        let record = self.ready(&self.alive_record, incarnation, || {
+        let record = ready(&self.numbered.as_ref()?.alive_record, incarnation, || {
             let mut record = Vec::new();
             encode(&mut record);
             record.into()
@@ -100,20 +116,14 @@ impl Identity {
         incarnation: u32,
         make: impl FnOnce() -> Arc<Message>,
     ) -> Option<&Arc<Message>> {
-        self.ready(&self.alive_message, incarnation, make)
+        ready(&self.numbered.as_ref()?.alive_message, incarnation, make)
     }
+}
 
-    /// What is ready for this incarnation. Only of the first one that is asked for it is kept, as hardly any member has several.
-    fn ready<'a, T>(
-        &self,
-        place: &'a OnceLock<(u32, T)>,
-        incarnation: u32,
-        make: impl FnOnce() -> T,
-    ) -> Option<&'a T> {
-        self.number?;
-        let (known, ready) = place.get_or_init(|| (incarnation, make()));
-        (*known == incarnation).then_some(ready)
-    }
+/// What is ready for this incarnation. Only that of the first one that is asked for is kept, as hardly any member has several.
+fn ready<T>(place: &OnceLock<(u32, T)>, incarnation: u32, make: impl FnOnce() -> T) -> Option<&T> {
+    let (known, ready) = place.get_or_init(|| (incarnation, make()));
+    (*known == incarnation).then_some(ready)
 }
 
 /// Lets several nodes of one process keep a single copy of what each member announces, of messages that many of them queue, and of what they tell
@@ -179,7 +189,7 @@ impl Interner {
         if let Some(id) = found {
             let known = &mut identities[id.0 as usize];
             if !known.is(heard) {
-                *known = Arc::new(Identity::of(heard, known.name.clone(), known.number));
+                *known = Arc::new(Identity::of(heard, known.name.clone(), known.number()));
             }
             return known.clone();
         }
