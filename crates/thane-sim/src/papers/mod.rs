@@ -139,8 +139,8 @@ impl PaperTable {
         for (at, column) in self.columns.iter().enumerate() {
             let cells: Vec<Cell> = self.rows.iter().map(|row| row.cells[at]).collect();
             let has_paper = cells.iter().any(|cell| cell.paper.is_some());
-            let ours: Vec<String> = cells.iter().map(|cell| figure(cell.ours)).collect();
-            let paper: Vec<String> = cells.iter().map(|cell| figure(cell.paper)).collect();
+            let ours: Vec<String> = figures(cells.iter().map(|cell| cell.ours));
+            let paper: Vec<String> = figures(cells.iter().map(|cell| cell.paper));
             let width = |head: &str, cells: &[String]| {
                 cells.iter().map(String::len).chain([head.len()]).max().unwrap_or(0)
             };
@@ -171,6 +171,16 @@ impl PaperTable {
         }
         out
     }
+}
+
+/// A column of figures; where all are whole numbers, they are counts, and need no decimals.
+fn figures(values: impl Iterator<Item = Option<f64>> + Clone) -> Vec<String> {
+    let are_counts = values.clone().flatten().all(|value| value.fract() == 0.0);
+    let shown = |value: Option<f64>| match value {
+        Some(count) if are_counts => format!("{count:.0}"),
+        _ => figure(value),
+    };
+    values.map(shown).collect()
 }
 
 /// A figure with three or four digits that count; a dash for none.
