@@ -479,8 +479,12 @@ mod tests {
             assert!(in_all_cells(it) < 0.5, "{name}: {} false positives", in_all_cells(it));
             let (first, last) = (it.first(0.5).unwrap(), it.first(1.0).unwrap());
             assert!(first < median && last < latest, "{name}: first detection {first} s, at most {last} s");
-            let back = it.back(1.0).unwrap();
-            assert!(back < 1.0, "{name}: back after {back} s");
+            // Now and then somebody misses the news, and has it from the next exchange of state: of 128 members each begins one in 90 s.
+            let (most, last) = (it.back(0.9).unwrap(), it.back(1.0).unwrap());
+            assert!(
+                most < 1.0 && last < 180.0,
+                "{name}: 9 of 10 back after {most} s, the last after {last} s"
+            );
         }
     }
 }
