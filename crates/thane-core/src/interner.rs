@@ -41,8 +41,8 @@ struct Numbered {
 }
 
 impl Numbered {
-    fn new(number: u32) -> Box<Self> {
-        Box::new(Self { number, alive_record: OnceLock::new(), alive_message: OnceLock::new() })
+    fn new(number: u32) -> Self {
+        Self { number, alive_record: OnceLock::new(), alive_message: OnceLock::new() }
     }
 }
 
@@ -91,7 +91,7 @@ impl Identity {
             port: heard.port,
             meta,
             versions: heard.versions,
-            numbered: number.map(Numbered::new),
+            numbered: number.map(|number| Box::new(Numbered::new(number))),
         }
     }
 
