@@ -16,7 +16,7 @@ pub const GALLERY: &[Named] = &[
     Named {
         name: "bootstrap",
         about: "All processes start in the same second and join through one: how long until everybody knows everybody?",
-        // To compress what is sent would take most of the time that a large cluster takes.
+        // So that no time goes into packing the lists of a large cluster again and again.
         sets: &[("start", "together"), ("end", "agreed"), ("duration", "10m"), ("compression", "false")],
     },
     Named {
