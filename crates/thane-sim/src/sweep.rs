@@ -1,5 +1,6 @@
 //! Many seeds, one after the other, on several threads.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use crate::check::Watch;
 use crate::lab::quantile;
-use crate::scenario::{Failure, Report, Scenario};
+use crate::scenario::{Failure, Report, Rules, Scenario};
 use crate::shrink::{Shrunk, shrink};
 use crate::world::{Tally, World};
 
@@ -19,6 +20,8 @@ const FAILURES_MAX: usize = 5;
 pub struct Summary {
     /// Runs that kept all rules.
     pub passed: usize,
+    /// How many of those found failures by each of the detectors' rules.
+    pub by_rules: BTreeMap<Rules, usize>,
     /// What really happened in those, all together.
     pub tally: Tally,
     /// How long each took to heal.
@@ -44,8 +47,9 @@ pub struct Summary {
 }
 
 impl Summary {
-    fn add(&mut self, report: &Report) {
+    fn add(&mut self, rules: Rules, report: &Report) {
         self.passed += 1;
+        *self.by_rules.entry(rules).or_default() += 1;
         self.tally.add(&report.tally);
         self.healing.push(report.healing);
         self.healed_as_typical += usize::from(report.healing <= report.healing_typical);
@@ -82,6 +86,8 @@ impl fmt::Display for Summary {
             self.passed,
             self.failures.len()
         )?;
+        let by_rules = self.by_rules.iter().map(|(rules, count)| format!("{} {count}", rules.name()));
+        writeln!(f, "by the detectors' rules: {}", by_rules.collect::<Vec<_>>().join(", "))?;
         writeln!(
             f,
             "healing after the last fault: median {:.1?}, 90 % {:.1?}, slowest {:.1?}; {} as fast as is typical",
@@ -147,13 +153,14 @@ pub fn sweep_with(
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = Scenario::draw(*seed).run_with(prepare).map_err(|failure| {
+                    let scenario = Scenario::draw(*seed);
+                    let result = scenario.run_with(prepare).map_err(|failure| {
                         progress(News::Failed(&failure));
                         shrink(failure, prepare)
                     });
                     let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
                     match result {
-                        Ok(report) => summary.add(&report),
+                        Ok(report) => summary.add(scenario.parameters.rules, &report),
                         Err(failure) => summary.failures.push(failure),
                     }
                     progress(News::Done(summary.passed + summary.failures.len()));

@@ -53,11 +53,12 @@ fn the_standard_mix_of_faults_keeps_every_rule() {
     }
 }
 
-/// A sweep in which a fault never happened would prove nothing about it.
+/// A sweep in which a fault never happened, or some rules were never in force, would prove nothing about them.
 fn each_fault_fired(summary: &Summary) {
     for (what, count) in summary.tally.iter() {
         assert!(count > 0, "no {what} in the whole sweep");
     }
+    assert_eq!(summary.by_rules.len(), 5, "some rules were never in force: {:?}", summary.by_rules);
     assert!(summary.events_sent > 0 && summary.queries_asked > 0 && summary.keys_rotated > 0);
 }
 

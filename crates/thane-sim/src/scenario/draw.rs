@@ -22,14 +22,26 @@ impl Scenario {
     /// others, so that they are met alone and together.
     pub fn draw(seed: u64) -> Self {
         let mut rng = SimRng::new(seed, "parameters", 0);
-        let parameters = draw_parameters(seed, &mut rng);
+        let rules = draw_rules(&mut SimRng::new(seed, "rules", 0));
+        let parameters = draw_parameters(seed, rules, &mut rng);
         let mut rng = SimRng::new(seed, "plan", 0);
         let plan = draw_plan(&parameters, &mut rng);
         Self { parameters, plan }
     }
 }
 
-fn draw_parameters(seed: u64, rng: &mut SimRng) -> Parameters {
+/// Mostly those that are on unless somebody chooses others.
+fn draw_rules(rng: &mut SimRng) -> Rules {
+    match rng.below(10) {
+        0 => Rules::Serf,
+        1 => Rules::Eager,
+        2 => Rules::Steady,
+        3 => Rules::Mixed,
+        _ => Rules::Thane,
+    }
+}
+
+fn draw_parameters(seed: u64, rules: Rules, rng: &mut SimRng) -> Parameters {
     let hosts = if rng.chance(0.6) { rng.between(3, 8) } else { rng.between(9, 32) };
     // Half of the clusters form in peace.
     let faults_from = if rng.chance(0.5) { Time::ZERO } else { Time::ZERO + SECOND * 30 };
@@ -39,7 +51,7 @@ fn draw_parameters(seed: u64, rng: &mut SimRng) -> Parameters {
         seed,
         hosts,
         profile: if rng.chance(0.7) { Profile::Lan } else { Profile::Local },
-        rules: Rules::Thane,
+        rules,
         encrypted: rng.chance(0.25),
         labelled: rng.chance(0.2),
         compressed: rng.chance(0.25),

@@ -65,25 +65,41 @@ pub enum Profile {
 }
 
 /// By which rules the nodes find failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rules {
     /// [`Detector::thane`] everywhere.
     #[default]
     Thane,
+    /// Serf's rules everywhere: [`Detector::lifeguard`].
+    Serf,
+    /// [`Detector::eager`] everywhere.
+    Eager,
     /// [`Detector::steady`] everywhere.
     Steady,
-    /// Of each three hosts one with [`Detector::steady`], one with Serf's rules, one with [`Detector::thane`].
+    /// Of each four hosts one with each of these, the first with [`Detector::steady`].
     Mixed,
 }
 
 impl Rules {
+    /// As in a plan.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Thane => "thane",
+            Self::Serf => "serf",
+            Self::Eager => "eager",
+            Self::Steady => "steady",
+            Self::Mixed => "mixed",
+        }
+    }
+
     /// Those of the host of this number.
     pub(crate) fn of(self, number: usize) -> Detector {
-        match (self, number % 3) {
-            (Self::Thane, _) | (Self::Mixed, 2) => Detector::thane(),
+        match (self, number % 4) {
             (Self::Steady, _) | (Self::Mixed, 0) => Detector::steady(),
-            (Self::Mixed, _) => Detector::lifeguard(),
+            (Self::Serf, _) | (Self::Mixed, 1) => Detector::lifeguard(),
+            (Self::Thane, _) | (Self::Mixed, 2) => Detector::thane(),
+            (Self::Eager | Self::Mixed, _) => Detector::eager(),
         }
     }
 }

@@ -452,8 +452,9 @@ impl<'a> Run<'a> {
             to.dedup();
             let alone = self.running().len() == 1;
             if alone && let Some(program) = self.programs.get_mut(&host) {
-                // Nobody is there to be joined: this one begins the cluster anew, and others join it.
-                (program.joining, program.listens_from) = (Joining::Done, 0);
+                // Nobody is there to be joined: this one begins the cluster anew, and others join it. What it has dealt with before, even if it
+                // has left since, it will not take from somebody whose clock begins at nothing.
+                (program.joining, program.listens_from) = (Joining::Done, program.dealt_with);
                 continue;
             }
             self.join(host, &to);
