@@ -46,7 +46,7 @@ pub struct Detector {
     /// so long among them, and come back when they speak. Needs [`Self::look_for_yourself`]. Thane's own, and off by default.
     pub silent_witnesses: bool,
     /// A member that answers only now and then (it loses most of its packets, or hears nothing for half of the time) is told as failed once five others
-    /// have each lost four of five pings to it while it lived, and this node three of five, and as back a minute after they no longer do; its refutations
+    /// have each lost four of five pings to it while it lived, and this node three of five (two, if eight have), and as back a minute after they no longer do; its refutations
     /// do not count meanwhile. Needs a dozen members. Thane's own, and off by default.
     pub unsteady: bool,
     /// News of a death, and its refutation, go out in an extra round of gossip at once instead of with the next one. Thane's own.

@@ -7,7 +7,7 @@
 //! try a member that is accused or complained of. If four pings are lost while the member is known to live (it answered one, or others, or it has just
 //! refuted or accused somebody), the node **complains**. Silence without a sign of life is no complaint: that is for the suspicion to
 //! judge, as ever, so that a member that is paused is treated no worse. When five others complain of a member within 30 probe
-//! intervals, and a trial of our own has lost three pings of five, it is **unsteady**: the application is told that it failed. For the detector it stays
+//! intervals, and a trial of our own has lost three pings of five (two, if eight complain), it is **unsteady**: the application is told that it failed. For the detector it stays
 //! alive, is probed, and can be complained of further; when for 60 intervals not two have complained, it is back: a fault that comes and goes
 //! every 20 s does not bring it back each time. A member that is dead is not judged; when it comes back and five complain of it by then, it stays failed.
 //! (Its intent to join does not help it: some that were never away send one.)
@@ -56,6 +56,9 @@ const LIFE: u32 = 3;
 /// So many of them lost in a trial of our own, and we believe the complaints of others. One less than a complaint needs: a member that answers
 /// one ping in five answers three of five in one trial of seventeen, and is then tried again.
 const BELIEVED: usize = 3;
+/// The same of complaints that are [`ENOUGH`]: so many members are not wrong all at once about one who answers us well, and of a thousand nodes
+/// some would need five trials to see three pings lost, which is half a minute.
+const BELIEVED_OF_MANY: usize = 2;
 /// From so many complaints on each node tries the member for itself.
 const DOUBTED: usize = 2;
 /// Who has answered everything in a trial is not tried again for the same complaints for so many probe intervals.
@@ -492,7 +495,7 @@ impl Node {
         trial.answered += 1;
         let (number, name) = (*number, trial.target.clone());
         // An answer may come more often than it was asked for.
-        let settled = PINGS.saturating_sub(trial.answered) < BELIEVED;
+        let settled = PINGS.saturating_sub(trial.answered) < BELIEVED_OF_MANY;
         self.lives(&name);
         if settled && let Some(id) = self.table.find(&name) {
             self.trial_over(number, id);
@@ -583,8 +586,10 @@ impl Node {
 
     /// Whether a trial of our own bears out what others say.
     fn believes_complaints(&self, id: MemberId) -> bool {
-        let found = self.watched(&self.table[id].name).and_then(|watched| watched.found);
-        found.is_some_and(|(at, lost)| lost >= BELIEVED && self.now.since(at) < self.window())
+        let name = &self.table[id].name;
+        let Some((at, lost)) = self.watched(name).and_then(|watched| watched.found) else { return false };
+        let needed = if self.complaints_that_count(name) >= ENOUGH { BELIEVED_OF_MANY } else { BELIEVED };
+        lost >= needed && self.now.since(at) < self.window()
     }
 
     /// Whether so many are unsteady that it is rather the network.

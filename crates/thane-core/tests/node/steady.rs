@@ -115,6 +115,22 @@ fn five_who_complain_fail_a_member_that_its_own_word_does_not_bring_back() {
     }
 }
 
+/// Five of them need three lost pings of ours beside theirs.
+#[test]
+fn where_eight_complain_two_lost_pings_of_our_own_bear_them_out() {
+    for (lost, fails) in [(2, true), (1, false)] {
+        let mut bench = among(12, Detector::steady());
+        for by in ["c", "d", "e", "f", "g", "h", "i"] {
+            bench.tell(&complaint("b", by));
+        }
+        run(&mut bench, TRIED, AT_ONCE, |ping| ping % 5 >= lost);
+        assert_eq!(view(&bench, "b").0, Some(Status::Alive), "seven, and {lost} lost");
+        bench.tell(&complaint("b", "j"));
+        let wanted = if fails { Status::Failed } else { Status::Alive };
+        assert_eq!(view(&bench, "b").0, Some(wanted), "eight, and {lost} lost");
+    }
+}
+
 /// It lives, and objects; others take it back, as they do with each live member that somebody told to leave.
 #[test]
 fn who_is_force_left_while_it_is_held_for_unsteady_comes_back() {
