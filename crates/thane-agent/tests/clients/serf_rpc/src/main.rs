@@ -3,14 +3,17 @@
 //! understands no IPv4 addresses, no events, no coordinates that are not there and no joins that fail, neither from Serf.)
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures::executor::block_on;
 use serf_rpc::Client;
 
 fn main() {
-    // A thread of the crate that does not understand an answer would leave us waiting for ever.
+    // A thread of the crate that does not understand an answer would leave us waiting for ever. One that reads on panics, too, when the agent that
+    // was told to leave closes the connection; by then everything has been said, and the main thread is about to end the process.
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("{panic}");
+        std::thread::sleep(Duration::from_secs(5));
         std::process::exit(1);
     }));
     let mut arguments =
